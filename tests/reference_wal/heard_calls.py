@@ -53,18 +53,24 @@ class Late:
         names: by folder, the names that were made, moved or removed since it was synced last.
         contents: the files that were written to or cut since they were synced last, by device and inode.
         moved: the names that a file got while its contents were not durable.
+        half: the files that were not durable, whoever wrote them, when their folder was synced and so their name was.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.names: dict[str, set[str]] = {}
         self.contents: dict[tuple[int, int], Path] = {}
         self.moved: list[str] = []
+        self.half: list[Path] = []
+        self._durable: dict[int, bytes] = {}
+        """What each file held when it was synced last, by its inode."""
         listen(monkeypatch, self._hear)
 
-    def clear(self) -> None:
-        """Forget all but what was moved."""
+    def clear(self, root: Path) -> None:
+        """Forget all but what was moved: whatever is in this folder by now is durable."""
         self.names.clear()
         self.contents.clear()
+        self.half.clear()
+        self._durable = {path.stat().st_ino: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
     def _hear(self, call: str, given: tuple[Any, ...], options: dict[str, Any]) -> None:
         if call in ("fsync", "fdatasync", "ftruncate", *WRITES):
@@ -81,8 +87,14 @@ class Late:
 
     def _touched(self, descriptor: int, *, synced: bool) -> None:
         state, path = os.fstat(descriptor), opened_as(descriptor)
-        if stat.S_ISREG(state.st_mode):
-            self.contents[state.st_dev, state.st_ino] = path
-        if synced:
+        if not stat.S_ISREG(state.st_mode):
             self.names.pop(str(path), None)
+            self.half.extend(file for file in path.iterdir() if file.is_file() and not self._is_durable(file))
+        elif synced:
             self.contents.pop((state.st_dev, state.st_ino), None)
+            self._durable[state.st_ino] = path.read_bytes()
+        else:
+            self.contents[state.st_dev, state.st_ino] = path
+
+    def _is_durable(self, file: Path) -> bool:
+        return self._durable.get(file.stat().st_ino) == file.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, LogPoisoned, SpillCorrupted, StorageEngine
 from crashmatrix.reference_wal.spill import SpillFolder
-from tests.reference_wal.support import SCHEMA, batch, numbers
+from tests.reference_wal.support import SCHEMA, batch, numbers, opened_as
 
 ROW_BYTES = batch(0.0).nbytes
 
@@ -114,13 +115,20 @@ def test_a_failed_spill(point: str, fault: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("logged", [True, False])
-def test_files_of_no_use_go_for_good(logged: bool, synced: list[str], tmp_path: Path) -> None:
-    """One that came back after a power cut could go on from rows that were spilled since."""
+def test_files_of_no_use_go_for_good(logged: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They are gone when their folder is synced. One that came back could go on from rows that were spilled since."""
     folder = SpillFolder(tmp_path / "spill", "t")
-    of_no_use = folder.write(5, 6, pa.table({"x": [5, 6]}))
+    for lo in (5, 7):
+        folder.write(lo, lo + 1, pa.table({"x": [lo, lo + 1]}))
+    fsync, seen = os.fsync, list[tuple[Path, list[Path]]]()
+
+    def look(descriptor: int) -> None:
+        seen.append((opened_as(descriptor), list(folder.folder.iterdir())))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
     folder.discard() if logged else folder.replayable(-1)
-    assert not of_no_use.path.exists()
-    assert synced == [str(folder.folder)]
+    assert seen == [(folder.folder, [])]
 
 
 def test_files_of_no_use_that_are_gone_already(synced: list[str], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineOptions, LogPoisoned, StorageEngine
-from tests.reference_wal.support import SCHEMA, batch, each_with_one_a_day, numbers
+from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, numbers
 
 OPTIONS = EngineOptions(memory_bytes_max=1, segment_bytes_max=400)
 """Rows are spilled at once, and each batch has a segment."""
@@ -45,6 +45,15 @@ def test_segments_keep_their_size(tmp_path: Path) -> None:
         for number in range(4):
             engine.ingest("t", batch(float(number)))
         assert len(list((tmp_path / "wal" / "t").glob("*.arrows"))) == 1
+
+
+def test_on_again(tmp_path: Path) -> None:
+    """Switching on a log that is on already changes nothing: every batch is promised, and waits to be committed with others."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(0.0))
+        before = contents(tmp_path)
+        engine.switch_log(True, "t")
+        assert (contents(tmp_path), engine.counters.commits) == (before, 0)
 
 
 def test_off_again(tmp_path: Path) -> None:

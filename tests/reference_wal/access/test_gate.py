@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+import pytest
 
 from crashmatrix.reference_wal.access.gate import Gate
 
@@ -41,3 +44,61 @@ def test_the_gate() -> None:
         for one in late:
             one.result()
     assert order == ["closed", "passed", "passed", "passed"]
+
+
+def test_an_interrupted_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not go on beside those within, and leaves the gate open, also to those who wait by then."""
+    gate, late = Gate(), list[Future[None]]()
+    original, here = threading.Condition.wait, threading.current_thread()
+
+    def pass_() -> None:
+        with gate.passed():
+            pass
+
+    def interrupted(condition: threading.Condition, timeout: float | None = None) -> bool:
+        if threading.current_thread() is here:
+            late.append(pool.submit(pass_))
+            original(condition, timeout)
+            raise KeyboardInterrupt
+        condition.notify_all()  # Now another waits as well.
+        return original(condition, timeout)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(list).result()  # Its thread has started: that, too, is a wait.
+        with gate.passed():
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(threading.Condition, "wait", interrupted)
+                with gate.closed():
+                    pytest.fail("the gate was not empty")
+            assert not gate.closing
+            through = wait(late, 30).done
+        with gate.closed():
+            assert gate.closing
+    assert through == set(late)
+
+
+def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one keeps the gate closed, another that comes to close it waits, and is woken."""
+    gate, order, came = Gate(), list[str](), threading.Event()
+    original, here = threading.Condition.wait, threading.current_thread()
+
+    def waits(condition: threading.Condition, timeout: float | None = None) -> bool:
+        if threading.current_thread() is not here:
+            came.set()
+        return original(condition, timeout)
+
+    def close() -> None:
+        with gate.closed():
+            order.append("second")
+            came.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with gate.closed(), monkeypatch.context() as patch:
+            patch.setattr(threading.Condition, "wait", waits)
+            closing = pool.submit(close)
+            assert came.wait(60)
+            order.append("first")
+        through = wait([closing], 30).done
+        with gate.passed():  # This wakes it for certain.
+            pass
+    assert (order, through) == (["first", "second"], {closing})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,30 @@ def test_an_error_in_the_background_is_known_as_one_at_once(health: Health) -> N
             raise OSError
         with pytest.raises(BackgroundFailed):
             health.refuse_if_poisoned()
+
+
+def test_a_call_while_the_failure_is_noted(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread that sees that something failed sees, too, that it was in the background."""
+    get_ident = threading.get_ident
+
+    def beside_a_call() -> int:
+        with contextlib.suppress(BackgroundFailed):
+            health.refuse_if_poisoned()
+        return get_ident()
+
+    with health.in_background(), contextlib.suppress(OSError), health.poisoned_by_errors():
+        monkeypatch.setattr(threading, "get_ident", beside_a_call)
+        raise OSError
+    with pytest.raises(BackgroundFailed):
+        health.refuse_if_poisoned()
+
+
+def test_a_background_failure_that_a_caller_meets(health: Health) -> None:
+    """A caller's own failure afterwards does not hide that the first one was seen by nobody."""
+    first = OSError("first")
+    fail_in_background(health, first)
+    with pytest.raises(ValueError, match="later"), health.poisoned_by_errors():
+        raise ValueError("later")
+    with pytest.raises(BackgroundFailed) as caught:
+        health.refuse_if_poisoned()
+    assert caught.value.__cause__ is first

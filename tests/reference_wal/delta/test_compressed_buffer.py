@@ -41,7 +41,9 @@ def test_parts_follow_one_another() -> None:
     with pytest.raises(AssertionError, match="gap"):
         buffer.add(part(11, 12))
     assert (len(buffer.take()), buffer.bytes) == (2, 0)
-    assert [spill.lo for spill in buffer.clear()] == [3, 5]
+    buffer.add(part(10, 10, spill=True))
+    assert buffer.bytes == 10
+    assert [spill.lo for spill in buffer.clear()] == [3, 5, 10]
     assert (buffer.parts, buffer.bytes) == ([], 0)
     buffer.add(part(20, 21))
     assert buffer.bytes == 20

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from crashmatrix.reference_wal import InvalidInput, ParquetDamaged, TransferFailed
+from crashmatrix.reference_wal.delta import receiver as receiver_module
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at, refuse_unfit
 from tests.reference_wal.delta.stores import json_of, store
-from tests.reference_wal.support import SCHEMA, contents
+from tests.reference_wal.support import SCHEMA, contents, opened_as
 
 SENDER = "log/t/transfer"
 PLACES = [
@@ -194,3 +199,196 @@ def test_each_file_is_looked_at(tmp_path: Path) -> None:
     refuse_unfit("t", files[:1], schema)
     with pytest.raises(InvalidInput, match="column 'x' has values that t cannot hold"):
         refuse_unfit("t", files, schema)
+
+
+# --- what is durable, and in which order
+
+
+def at_each_sync(monkeypatch: pytest.MonkeyPatch, look: Callable[[Path], None]) -> None:
+    """Call ``look`` with the path of each file or folder that is about to be synced."""
+    fsync = os.fsync
+
+    def looked_at(descriptor: int) -> None:
+        look(opened_as(descriptor))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", looked_at)
+
+
+def of_a_receiver(root: Path) -> LocalReceiver:
+    receiver = LocalReceiver(root / "there")
+    receiver.create(SCHEMA)
+    return receiver
+
+
+def commit_of(receiver: LocalReceiver) -> Path:
+    return receiver.path / "_delta_log" / f"{1:020d}.json"
+
+
+def test_folders_above_a_new_table(synced: list[str], tmp_path: Path) -> None:
+    """A table's name is durable once it is made, and so are the names of the folders made above it."""
+    LocalReceiver(tmp_path / "a" / "b" / "there").create(SCHEMA)
+    assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= set(synced)
+
+
+def test_each_step_is_durable_before_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No commit names a copy that a power cut may take back, and none is durable by name before it is whole."""
+    files, receiver = sent(tmp_path), of_a_receiver(tmp_path)
+    commit, order = commit_of(receiver), list[tuple[str, int, bool]]()
+
+    def note(path: Path) -> None:
+        order.append((path.name[-28:], len(list(receiver.path.glob("*.parquet"))), commit.exists()))
+
+    at_each_sync(monkeypatch, note)
+    receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    first, second = sorted(file.name[-28:] for file in files)
+    assert order == [
+        *((first, 1, False), (second, 2, False), ("there", 2, False), (tmp_path.name[-28:], 2, False)),
+        *((commit.name, 2, True), ("_delta_log", 2, True)),
+    ]
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_what_a_killed_writer_left(torn: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The page cache does not vouch for it: its contents and its name are synced, then it is believed, or removed durably."""
+    files, receiver = sent(tmp_path), of_a_receiver(tmp_path)
+    receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    commit, order = commit_of(receiver), list[tuple[str, bool]]()
+    data = commit.read_bytes()
+
+    def lose(path: Path) -> None:
+        order.append((path.name, commit.exists()))
+        if torn and path == commit:  # The disk has half of it.
+            commit.write_bytes(data[: len(data) // 2])
+
+    at_each_sync(monkeypatch, lose)
+    receiver.settle(1)
+    believed = [(commit.name, True), ("_delta_log", True)]
+    assert order == ([*believed, ("_delta_log", False)] if torn else believed)
+    assert commit.exists() is not torn
+
+
+def test_a_copy_that_was_there(tmp_path: Path) -> None:
+    """A longer file, which an earlier attempt left under a copy's name, is replaced to its last byte."""
+    files, receiver = sent(tmp_path, 1), of_a_receiver(tmp_path)
+    receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    (copy,) = receiver.path.glob("*.parquet")
+    commit_of(receiver).unlink()
+    data = copy.read_bytes()
+    copy.write_bytes(bytes(2 * len(data)))
+    receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    assert (copy.read_bytes(), receiver.received(SENDER)) == (data, 5)
+
+
+def shortened(copy: Path) -> None:
+    copy.write_bytes(copy.read_bytes()[:-1])
+
+
+def replaced_by_a_folder(copy: Path) -> None:
+    copy.unlink()
+    copy.mkdir()
+
+
+LOST = [
+    pytest.param(True, shortened, TransferFailed, id="changed"),
+    pytest.param(False, shortened, TransferFailed, id="changed, without a checksum"),
+    pytest.param(True, Path.unlink, TransferFailed, id="gone"),
+    pytest.param(True, replaced_by_a_folder, OSError, id="not readable"),
+]
+
+
+@pytest.mark.parametrize(("checked", "damage", "error"), LOST)
+def test_a_copy_that_the_disk_has_otherwise(
+    checked: bool,
+    damage: Callable[[Path], None],
+    error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A copy is read back from the disk before it is named: the sender's own file is removed next."""
+    (file,), receiver = sent(tmp_path, 1), of_a_receiver(tmp_path)
+    if not checked:  # A file of an older version.
+        file = file.rename(file.with_name(f"{file.name[:41]}.parquet"))
+    size = file.stat().st_size
+    at_each_sync(monkeypatch, lambda path: damage(path) if path.suffix == ".parquet" else None)
+    with pytest.raises(error):
+        receiver.receive({file: size}, SENDER, 5, 1, SCHEMA)
+    assert (receiver.version(), receiver.received(SENDER)) == (0, -1)
+
+
+# --- errors that are not the other side's
+
+
+def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is not taken for one that is not there: it may have the rows already."""
+    of_a_receiver(tmp_path)
+    (tmp_path / "there" / "_delta_log" / f"{0:020d}.json").write_text("nonsense")
+    for receiver in (LocalReceiver(tmp_path / "there"), Receiver(str(tmp_path / "there"))):
+        for look in (receiver.version, lambda it=receiver: it.received(SENDER), lambda it=receiver: it.check(SCHEMA)):
+            with pytest.raises(TransferFailed, match="there"):
+                look()
+
+
+CALLS: dict[str, tuple[object, str, Callable[[LocalReceiver, dict[Path, int]], object]]] = {
+    "look": (DeltaTable, "__init__", lambda receiver, _: receiver.version()),
+    "create": (DeltaTable, "create", lambda receiver, _: LocalReceiver(receiver.path / "new").create(SCHEMA)),
+    "create elsewhere": (DeltaTable, "create", lambda receiver, _: Receiver(f"{receiver.uri}/new").create(SCHEMA)),
+    "receive": (
+        DeltaTable, "create_write_transaction", lambda receiver, files: receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    ),
+    "receive elsewhere": (
+        receiver_module, "write_deltalake",
+        lambda receiver, files: Receiver(receiver.uri).receive(files, SENDER, 5, 1, SCHEMA),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "raised"), [(DeltaError, TransferFailed), (MemoryError, MemoryError)])
+@pytest.mark.parametrize("name", CALLS)
+def test_whose_error_it_is(
+    name: str, error: type[Exception], raised: type[Exception], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The other side's is a refusal. One of this process, such as a lack of memory, is not: nobody knows what was done."""
+    owner, called, call = CALLS[name]
+    files, receiver = sent(tmp_path), of_a_receiver(tmp_path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(owner, called, fail)
+    with pytest.raises(raised):
+        call(receiver, files)
+    assert list(receiver.path.glob(".creating-*")) == []
+
+
+def test_a_mount_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that is empty is refused before anything is made: a new table comes by a rename, which cannot replace it."""
+    (tmp_path / "mount").mkdir()
+    receiver = LocalReceiver(tmp_path / "mount")
+    assert receiver.check(SCHEMA) == -1
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == receiver.path)
+    with pytest.raises(InvalidInput, match="mount point"):
+        receiver.check(SCHEMA)
+
+
+def test_options_of_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """deltalake is given them with each look at the table, and to make it."""
+    given = list[object]()
+
+    class Noted(DeltaTable):
+        def __init__(self, *names: Any, **options: Any) -> None:
+            given.append(options["storage_options"])
+            super().__init__(*names, **options)
+
+        @classmethod
+        def create(cls, *names: Any, **options: Any) -> DeltaTable:
+            given.append(options["storage_options"])
+            return super().create(*names, **options)
+
+    monkeypatch.setattr(receiver_module, "DeltaTable", Noted)
+    receiver = receiver_at("memory:///there", {"timeout": "5s"}, base=Path("/base"))
+    assert receiver.check(SCHEMA) == -1
+    with pytest.raises(TransferFailed, match="memory:///there"):  # Each look is at another memory.
+        receiver.create(SCHEMA)
+    assert len(given) >= 2
+    assert all(options == {"timeout": "5s"} for options in given)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,9 +25,12 @@ from crashmatrix.reference_wal import (
     TableCorrupted,
     TransferFailed,
 )
-from crashmatrix.reference_wal.delta import transfer as transfer_module
-from crashmatrix.reference_wal.delta.receiver import Receiver
-from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, flipped, numbers
+from crashmatrix.reference_wal.delta import receiver as receiver_module, transfer as transfer_module
+from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver
+from crashmatrix.reference_wal.delta.transfer import Transfer
+from tests.reference_wal.delta.stores import APPLICATION, store as store_of
+from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, flipped, numbers, opened_as
 
 
 def opened(root: Path, *, options: EngineOptions | None = None) -> StorageEngine:
@@ -161,6 +168,43 @@ def cut_after_receiving(root: Path, there: Path) -> None:
         store(engine, 0.0)
         with faults.scenario("transfer.receive.after_sync_folder=panic"), pytest.raises(faults.Panic):
             engine.transfer("t", there)
+
+
+@pytest.mark.parametrize("received_durably", [True, False])
+def test_an_error_while_it_is_settled(received_durably: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If a sync of the receiving table fails, so does the opening. The next sync would succeed, without the pages lost."""
+    there, original = tmp_path / "there", tmp_path / "original"
+    cut_after_receiving(original, there)
+    if not received_durably:
+        commit = there / "_delta_log" / f"{1:020d}.json"
+        commit.write_bytes(commit.read_bytes()[:-1])
+    shutil.copytree(there, tmp_path / "received")
+    fsync, left = os.fsync, 0
+
+    def fail(descriptor: int) -> None:
+        nonlocal left
+        left -= opened_as(descriptor).is_relative_to(there)
+        if left == 0:
+            raise OSError(errno.EIO, "the disk is gone")
+        fsync(descriptor)
+
+    for number in range(1, 9):
+        for folder, source in ((tmp_path / "engine", original / "engine"), (there, tmp_path / "received")):
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(source, folder)
+        left = number
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            try:
+                StorageEngine.open(tmp_path / "engine").close()
+            except OSError:
+                pass
+            else:
+                assert left > 0, f"sync {number} failed, and the rows were believed"
+                break
+        with opened(tmp_path) as engine:
+            assert sorted([*numbers(engine.read("t")), *received(there)]) == [0.0]
+    assert number == (3 if received_durably else 4)
 
 
 def test_finished_at_the_same_place_only(tmp_path: Path) -> None:
@@ -386,6 +430,90 @@ def test_places_where_no_folder_can_be_made(tmp_path: Path) -> None:
         assert engine.transfer("t", tmp_path / "link" / "there") == 1
 
 
+def test_another_sender_of_the_same_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A copy of the folder may send them between any two looks at the receiving table: they are received once."""
+    left = moment = 0
+
+    class Overtaken(DeltaTable):
+        """A look at a table, after which the copy sends its rows."""
+
+        def __init__(self, *given: Any, **options: Any) -> None:
+            nonlocal left
+            super().__init__(*given, **options)
+            left -= 1
+            if left == 0:
+                send("copy")
+
+    def send(name: str) -> None:
+        with suppress(TransferFailed):
+            Transfer(DeltaStore(root / name / "t"), APPLICATION).send(LocalReceiver(root / "there"), SCHEMA)
+
+    monkeypatch.setattr(receiver_module, "DeltaTable", Overtaken)
+    while left <= 0:
+        left = moment = moment + 1
+        root = tmp_path / f"{moment}"
+        for name in ("here", "copy"):
+            store_of(root / name, 1)
+        LocalReceiver(root / "there").create(SCHEMA)
+        send("here")
+        assert received(root / "there") == [0.0]
+        assert moment < 20
+    assert moment > 3
+
+
+FORGETTING = [
+    ("transfer.intent.before_unlink", True, 0),
+    ("transfer.intent.after_unlink", False, 0),
+    ("transfer.intent.before_sync_unlinked", False, 0),
+    ("transfer.intent.after_sync_unlinked", False, 0),
+]
+
+
+def test_when_the_note_goes(tmp_path: Path) -> None:
+    """It goes once no row that was received is read here any more: nobody would look there, and the rows would be in both."""
+    steps = list[tuple[str, bool, int]]()
+    table = tmp_path / "engine" / "tables" / "t"
+
+    def look(point: faults.FailPoint, _: int) -> None:
+        if point.name.startswith("transfer.intent.") and "unlink" in point.name:
+            steps.append((point.name, (table / "_transfer.json").exists(), len(DeltaStore(table).files())))
+
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        faults.observe(look)
+        try:
+            engine.transfer("t", tmp_path / "there")
+        finally:
+            faults.observe(None)
+    assert steps == FORGETTING
+
+
+def test_a_note_that_was_never_named(tmp_path: Path) -> None:
+    """An opening removes what a crash left of it, and nothing was sent: the rows are here, and can go anywhere."""
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        with faults.scenario("transfer.intent.before_rename=panic"), pytest.raises(faults.Panic):
+            engine.transfer("t", tmp_path / "there")
+    left = tmp_path / "engine" / "tables" / "t" / "_transfer.json.tmp"
+    assert left.exists()
+    with opened(tmp_path) as engine:
+        assert (left.exists(), numbers(engine.read("t"))) == (False, [0.0])
+        assert engine.transfer("t", tmp_path / "elsewhere") == 1
+
+
+def test_a_note_of_a_table_yet_to_be_made(tmp_path: Path) -> None:
+    """Older versions noted a table before they made it: one that is not there is made by a transfer to it, and by no other."""
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+    note = tmp_path / "engine" / "tables" / "t" / "_transfer.json"
+    note.write_text(json.dumps({"uri": str(tmp_path / "there"), "number": 0, "version": -1}))
+    with opened(tmp_path) as engine:
+        with pytest.raises(InvalidInput, match="was cut short; transfer there first"):
+            engine.transfer("t", tmp_path / "elsewhere")
+        assert engine.transfer("t", tmp_path / "there") == 1
+        assert (engine.read("t").num_rows, received(tmp_path / "there"), note.exists()) == (0, [0.0], False)
+
+
 # --- receiving tables behind a URI
 
 
@@ -416,6 +544,7 @@ def test_cut_short_to_an_object_store(step: str, tmp_path: Path) -> None:
         store(engine, 0.0)
         with faults.scenario(f"transfer.receive.{step}_transact=panic"), pytest.raises(faults.Panic):
             engine.transfer("t", there)
+    assert received(tmp_path / "there") == ([0.0] if step == "after" else [])
     with opened(tmp_path) as engine:
         assert numbers(engine.read("t")) == [0.0]
         store(engine, 1.0)
@@ -447,7 +576,13 @@ def test_a_damaged_note_is_named(tmp_path: Path) -> None:
             engine.transfer("t", tmp_path / "e" / "there")
     note = tmp_path / "e" / "tables" / "t" / "_transfer.json"
     data = note.read_bytes()
-    for damaged in (flipped(data, 3, 1), flipped(data, len(data) - 3, 1), data[:-1], data[: len(data) // 2], b""):
+    without_checksum = data.index(b"\n")  # As an older version wrote it, and not a byte more.
+    cut = [data[:length] for length in range(len(data)) if length != without_checksum]
+    for damaged in (*cut, *(flipped(data, position, 1) for position in range(len(data)))):
+        note.write_bytes(damaged)
+        with pytest.raises(TableCorrupted):
+            Transfer(DeltaStore(note.parent), "log/t").pending()
+    for damaged in (cut[0], cut[-1], flipped(data, 3, 1)):
         note.write_bytes(damaged)
         with pytest.raises(TableCorrupted) as caught:
             StorageEngine.open(tmp_path / "e")

@@ -53,7 +53,10 @@ def test_mark(ids: list[int], left: list[str], retire: bool, remember_as: str | 
 def test_a_segment_that_cannot_be_removed(gone: int, tmp_path: Path) -> None:
     """Segments go one after the other, oldest first: those that are gone by then count, and no other."""
     found = retention(tmp_path)
-    with faults.scenario(f"wal.retire.before_unlink={gone}*off->raise(EIO)"), pytest.raises(OSError):  # EIO has no class
+    with (
+        faults.scenario(f"wal.retire.before_unlink={gone}*off->raise(EIO)"),
+        pytest.raises(OSError),
+    ):  # EIO has no class
         found.mark(range(6), next_id=NEXT, remember_as=None, retire=True)
     assert (found.retired, found.closed) == (gone, CLOSED[gone:])
     assert sorted(path.name for path in tmp_path.iterdir()) == [str(name) for name in CLOSED[gone:]]
