@@ -270,6 +270,18 @@ def test_an_older_file_that_is_no_parquet_is_named(damage: Callable[[bytes], byt
         assert refused(lambda: engine.transfer("t", tmp_path / "there"), file)
 
 
+@pytest.mark.parametrize(
+    "other", [{"x": [1]}, {"timestamp": ["a"], "station": ["b"], "value": ["c"]}], ids=["names", "types"]
+)
+def test_an_older_file_with_other_columns_is_named(other: dict[str, list[object]], tmp_path: Path) -> None:
+    """A whole file that is not of the table has other columns, or values that are not of their types."""
+    opened(tmp_path).close()
+    file = make_old(tmp_path)[0]
+    with opened(tmp_path) as engine:
+        pq.write_table(pa.table(other), file)
+        assert refused(lambda: engine.read("t"), file)
+
+
 def test_a_name_without_a_checksum_is_not_taken_for_the_file(tmp_path: Path) -> None:
     """Removing the checksum from a file's name does not avoid the check: the commit has the full name."""
     with opened(tmp_path) as engine:
