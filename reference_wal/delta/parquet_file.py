@@ -91,7 +91,7 @@ def _with_schema(path: Path, schema: pa.Schema, shape: Shape | None) -> pa.Table
     rows = read_rows(path)
     try:
         return _shaped(rows, schema, shape)
-    except (KeyError, ValueError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:  # TypeError: a segment with a null.
         raise ParquetDamaged(path, f"has other columns than its table ({error})") from error
 
 

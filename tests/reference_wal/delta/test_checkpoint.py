@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, StorageEngine, TableCorrupted
 from crashmatrix.reference_wal.delta.checkpoint import clean_up, newest_version, torn
-from tests.reference_wal.support import SCHEMA, batch, contents, numbers, opened_as
+from tests.reference_wal.support import SCHEMA, batch, contents, flipped, numbers, opened_as
 
 OPTIONS = EngineOptions(checkpoint_commits=3)
 
@@ -220,6 +220,22 @@ def test_a_commit_that_a_torn_checkpoint_leaves_needed(gone: int, tmp_path: Path
         torn(log)
 
 
+def test_every_changed_byte_shows(tmp_path: Path) -> None:
+    """A byte that changed in a checkpoint, the pointer to it or its proof is a tear, the first and the last included."""
+    log = filled(tmp_path, 3)
+    for name in (f"{3:020d}.checkpoint.parquet", "_last_checkpoint", f"_checkpoint.{3:020d}.xxh3"):
+        file = log / name
+        data = file.read_bytes()
+        places = {*range(0, len(data), 1 + len(data) // 20), len(data) - 1}
+        if name.endswith("xxh3"):
+            places -= {16}  # The space between its two numbers.
+        for place in places:
+            file.write_bytes(flipped(data, place, 0x01))
+            assert torn(log), (name, place)
+        file.write_bytes(data)
+    assert torn(log) == []
+
+
 def test_checkpoints_that_changed_places(tmp_path: Path) -> None:
     """Both are whole, and neither is the one that its name says: refused, as long as there is any proof of one."""
     log = filled(tmp_path, 6)
@@ -266,14 +282,19 @@ def test_checkpoints_that_nothing_stands_for(tmp_path: Path) -> None:
         assert contents(tmp_path) == before
 
 
-def test_nothing_is_deleted_for_an_unverified_checkpoint(tmp_path: Path) -> None:
-    """A checkpoint that does not read back as the table is an error, and every commit is still there."""
+def empty_the_checkpoint(log: Path) -> None:
+    (log / f"{6:020d}.checkpoint.parquet").write_bytes(b"")
+
+
+def add_a_commit(log: Path) -> None:
+    (log / f"{7:020d}.json").write_bytes((log / f"{6:020d}.json").read_bytes())
+
+
+@pytest.mark.parametrize("damage", [empty_the_checkpoint, add_a_commit])
+def test_nothing_is_deleted_for_an_unverified_checkpoint(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    """A checkpoint that cannot be read, or reads back as another table, is an error, and every commit is still there."""
     log = filled(tmp_path, 5)
-
-    def damage() -> None:
-        (log / f"{6:020d}.checkpoint.parquet").write_bytes(b"")
-
-    faults.configure_callback("checkpoint.file.before_verify", damage)
+    faults.configure_callback("checkpoint.file.before_verify", lambda: damage(log))
     try:
         with opened(tmp_path) as engine:
             engine.ingest("t", batch(5.0))
@@ -281,6 +302,7 @@ def test_nothing_is_deleted_for_an_unverified_checkpoint(tmp_path: Path) -> None
                 engine.flush()
     finally:
         faults.remove("checkpoint.file.before_verify")
+    (log / f"{7:020d}.json").unlink(missing_ok=True)
     assert versions(log, ".json") == list(range(7))
     with opened(tmp_path) as engine:
         assert numbers(engine.read("t")) == [float(i) for i in range(6)]

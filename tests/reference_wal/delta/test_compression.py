@@ -12,6 +12,8 @@ import pytest
 from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.delta.compression import DISTINCT_SHARE_MAX, compress, read_parquet, to_parquet
 from crashmatrix.reference_wal.delta.dictionaries import decoded_type
+from crashmatrix.reference_wal.models.segments import Shape, from_segments
+from tests.reference_wal.support import flipped
 
 
 def parquet(columns: dict[str, pa.Array], tags: Sequence[str] = ()) -> pq.ParquetFile:
@@ -82,6 +84,7 @@ ENCODINGS = [
     ("int64", pa.array(range(100)), {"DELTA_BINARY_PACKED"}),
     ("int32", pa.array(range(100), pa.int32()), {"DELTA_BINARY_PACKED"}),
     ("strings", pa.array(["a", "b"] * 50), {"RLE_DICTIONARY"}),
+    ("large strings", pa.array(["a", "b"] * 50, pa.large_string()), {"RLE_DICTIONARY"}),
     ("repetitive floats", pa.array([1.0, 2.0] * 50), {"RLE_DICTIONARY"}),
     ("floats at the share", pa.array([float(i // 4) for i in range(100)]), {"RLE_DICTIONARY"}),
     ("floats over the share", pa.array([float(min(i, 25)) for i in range(100)]), {"BYTE_STREAM_SPLIT"}),
@@ -89,11 +92,11 @@ ENCODINGS = [
 ]
 
 
-@pytest.mark.parametrize("first", [name for name, *_ in ENCODINGS])
-def test_encodings(first: str) -> None:
+@pytest.mark.parametrize("first", range(len(ENCODINGS)), ids=[name for name, *_ in ENCODINGS])
+def test_encodings(first: int) -> None:
     """Times and integers are delta-encoded, strings and repetitive floats by dictionary, other floats split, in any place."""
     assert DISTINCT_SHARE_MAX == 0.25
-    columns = sorted(ENCODINGS, key=lambda column: column[0] != first)
+    columns = [*ENCODINGS[first:], *ENCODINGS[:first]]  # Each is first once, and last.
     rows = pa.table({name: column for name, column, _ in columns})
     metadata = pq.read_metadata(pa.BufferReader(to_parquet(rows, timestamp="timestamps", tags=[]))).row_group(0)
     for number, (name, _, expected) in enumerate(columns):
@@ -101,6 +104,40 @@ def test_encodings(first: str) -> None:
         assert metadata.column(number).compression == "ZSTD"
         assert expected <= encodings, name
         assert encodings - expected <= {"RLE", *(DICTIONARY if expected == {"RLE_DICTIONARY"} else ())}, name
+
+
+def test_floats_just_over_the_share() -> None:
+    """26 distinct values of 103 are more than a quarter, 26 of 104 are not."""
+    for rows, expected in ((103, "BYTE_STREAM_SPLIT"), (104, "RLE_DICTIONARY")):
+        values = pa.array([float(min(number, 25)) for number in range(rows)])
+        assert expected in parquet({"x": values}).metadata.row_group(0).column(1).encodings
+
+
+def test_segments() -> None:
+    """A generation of a table by models is stored as segments, their texts by dictionary; as many are returned as stored."""
+    names = ("at", "city", "x", "y")
+    kinds = (pa.timestamp("us"), pa.string(), pa.float64(), pa.float64())
+    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in zip(names, kinds, strict=True)])
+    values = [float(number * number % 7) for number in range(6)]
+    rows = pa.table([range(6), ["a", "b"] * 3, values, values], schema=schema)
+    shape = Shape(schema, "at", ["city"], {})
+    data, count = compress(Generation(0, 0, {("a",): rows}), timestamp="at", tags=["city"], shape=shape)
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        found, columns = file.read(), file.metadata.row_group(0)
+    assert found.schema.names == shape.segments.names and found.num_rows == count >= 4
+    each = [columns.column(place) for place in range(columns.num_columns)]
+    by_dictionary = {column.path_in_schema for column in each if column.has_dictionary_page}
+    assert by_dictionary == {field.name for field in shape.segments if field.type == pa.string()}
+    assert from_segments(found, shape).sort_by("at").equals(rows.sort_by("at"))
+
+
+def test_a_page_that_changed_is_not_read() -> None:
+    """Pages carry checksums, and they are verified."""
+    data = to_parquet(pa.table({"at": range(100)}), timestamp="at", tags=[]).to_pybytes()
+    column = pq.read_metadata(pa.BufferReader(data)).row_group(0).column(0)
+    changed = flipped(data, column.data_page_offset + column.total_compressed_size - 1)
+    with pytest.raises(OSError, match=r"(?i)crc"):
+        read_parquet(pa.BufferReader(changed))
 
 
 @pytest.mark.parametrize("inner", ["text", True, 1, 2.5], ids=repr)

@@ -26,6 +26,8 @@ FIELDS = {
     "names": required("x", NAMES),
     "structs": required("x", pa.struct([required("deep", pa.int16())])),
     "lists": required("x", pa.list_(required("item", pa.int64()))),
+    "views": required("x", pa.list_view(pa.int64())),
+    "large views": required("x", pa.large_list_view(pa.int64())),
     "structs of lists": required("x", pa.struct([required("deep", pa.list_(pa.string())), pa.field("large", MANY)])),
 }
 VALUES: dict[str, list[Any]] = {
@@ -35,6 +37,8 @@ VALUES: dict[str, list[Any]] = {
     "names": ["a", "b"],
     "structs": [{"deep": 1}, {"deep": 2}],
     "lists": [[1], []],
+    "views": [[1], [2, None]],
+    "large views": [[], [3]],
     "structs of lists": [{"deep": ["a"], "large": None}, {"deep": [], "large": [1]}],
 }
 
@@ -63,7 +67,8 @@ def rows(name: str) -> pa.Table:
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "names"])
 def test_parquet_takes_them(name: str) -> None:
     """In one piece or cut anywhere, the rows are the same, and Arrow finds them valid."""
-    for table in (rows(name), rows(name).slice(1), rows(name).slice(2, 2), rows(name).slice(0, 0)):
+    whole = rows(name)
+    for table in (whole, whole.slice(1), whole.slice(2, 2), whole.slice(0, 0), whole.select(whole.column_names[::-1])):
         table = table.take(pa.array(range(len(table)), pa.int64()))
         found = without_hidden_nulls(table)
         found.validate(full=True)
@@ -106,8 +111,53 @@ def test_a_null_that_is_seen_stays() -> None:
     assert found.to_pylist() == table.to_pylist()
     with pytest.raises(pa.ArrowInvalid, match="declared non-nullable"):
         pq.write_table(found, pa.BufferOutputStream())
-    plain = pa.table({"c": [1, None]})
-    assert without_hidden_nulls(plain) is plain
+
+
+SHOWN: dict[str, pa.DataType] = {
+    "numbers": pa.int64(),
+    "structs": pa.struct([pa.field("x", pa.int64())]),
+    "lists": pa.list_(required("item", pa.int64())),
+    "lists of structs": pa.list_(pa.struct([pa.field("x", pa.int64())])),
+    "maps": pa.map_(pa.string(), pa.struct([pa.field("x", pa.int64())])),
+}
+
+
+@pytest.mark.parametrize("kind", SHOWN.values(), ids=SHOWN)
+def test_rows_that_hide_none(kind: pa.DataType) -> None:
+    """They are left as they are."""
+    table = pa.table({"c": pa.nulls(3, kind)})
+    assert without_hidden_nulls(table) is table
+
+
+def test_a_map_by_structs() -> None:
+    """The keys of a map may hide nulls as well as its values."""
+    inner = pa.struct([required("x", pa.int64())])
+    keys = pa.StructArray.from_arrays([structs([{"x": 1}, None], inner)], fields=[pa.field("a", inner)])
+    table = pa.table({"c": pa.MapArray.from_arrays(pa.array([0, 1, 2], pa.int32()), keys, pa.array([1, 2]))})
+    with pytest.raises(pa.ArrowInvalid, match="declared non-nullable"):
+        pq.write_table(table, pa.BufferOutputStream())
+    pq.write_table(without_hidden_nulls(table), pa.BufferOutputStream())
+    assert without_hidden_nulls(table).to_pylist() == table.to_pylist()
+
+
+def test_structs_that_are_never_null() -> None:
+    """Their required fields hide nothing, and are left as they are, of whatever type."""
+    kind = pa.struct([required("x", pa.int64()), required("pair", pa.list_(pa.int64(), 2))])
+    table = pa.table({"c": pa.array([{"x": 1, "pair": [1, None]}] * 3, kind)})
+    assert without_hidden_nulls(table).equals(table)
+
+
+def test_a_field_beside_a_required_one(tmp_path: Path) -> None:
+    """A field that may be null keeps its own nulls, whatever its type."""
+    pairs = pa.list_(pa.int64(), 2)
+    kind = pa.struct([required("x", pa.int64()), pa.field("pair", pairs), pa.field("none", pa.null())])
+    due = [{"x": 1, "pair": [1, 2], "none": None}, None, {"x": 2, "pair": [3, None], "none": None}]
+    table = pa.table({"at": pa.array(range(3), pa.timestamp("us")), "c": structs(due, kind)})
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", table.schema, timestamp="at")
+        engine.ingest("t", table.to_batches()[0])
+        engine.flush()
+        assert engine.read("t").to_pylist() == table.to_pylist()
 
 
 @pytest.mark.parametrize("memory", [1, 1 << 20], ids=["spilled", "in memory"])

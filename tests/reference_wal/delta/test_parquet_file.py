@@ -13,8 +13,9 @@ from deltalake import DeltaTable
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import ParquetDamaged, StorageEngine, TableCorrupted, TransferFailed
-from crashmatrix.reference_wal.delta.parquet_file import read_rows, rows_in
+from crashmatrix.reference_wal.delta.parquet_file import read_files, read_rows, rows_in
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound
+from crashmatrix.reference_wal.models.segments import Shape
 from tests.reference_wal.delta.stores import unsealed
 from tests.reference_wal.support import SCHEMA, batch, flipped, numbers
 
@@ -268,6 +269,29 @@ def test_an_older_file_that_is_no_parquet_is_named(damage: Callable[[bytes], byt
         assert refused(lambda: rows_in(file, pa.py_buffer(file.read_bytes())), file)
         assert refused(lambda: engine.read("t"), file)
         assert refused(lambda: engine.transfer("t", tmp_path / "there"), file)
+
+
+@pytest.mark.parametrize(
+    "other", [{"x": [1]}, {"timestamp": ["a"], "station": ["b"], "value": ["c"]}], ids=["names", "types"]
+)
+def test_an_older_file_with_other_columns_is_named(other: dict[str, list[object]], tmp_path: Path) -> None:
+    """A whole file that is not of the table has other columns, or values that are not of their types."""
+    opened(tmp_path).close()
+    file = make_old(tmp_path)[0]
+    with opened(tmp_path) as engine:
+        pq.write_table(pa.table(other), file)
+        assert refused(lambda: engine.read("t"), file)
+
+
+def test_segments_with_a_null_are_damage(tmp_path: Path) -> None:
+    """A file of segments without a checksum, whose columns are right, is named if a segment lacks a part."""
+    schema = pa.schema(
+        [pa.field("at", pa.timestamp("us"), nullable=False), pa.field("x", pa.float64(), nullable=False)]
+    )
+    shape = Shape(schema, "at", [], {})
+    file = tmp_path / f"{0:020d}-{0:020d}.parquet"
+    pq.write_table(pa.table([pa.nulls(1, field.type) for field in shape.segments], schema=shape.segments), file)
+    assert refused(lambda: read_files([file], schema, shape), file)
 
 
 def test_a_name_without_a_checksum_is_not_taken_for_the_file(tmp_path: Path) -> None:
