@@ -42,8 +42,8 @@ class Reach(msgspec.Struct, frozen=True):
     def tests_of(self, mutant: SourceMutant) -> list[list[str]]:
         """Return the tests that run the mutant's statement: those of the module's own file, and those of others.
 
-        Those that probably notice it soon come first: a case of each test, a second case, and so on. Of a statement that
-        runs when the module is imported: the tests that run anything of the module.
+        Those that probably notice it soon come first: a case of each test, a second case, and so on. A statement
+        that runs when the module is imported is judged by the tests that run anything of the module.
         """
         lines = self.lines.get(str(mutant.path.relative_to(ROOT)), {})
         chosen = lines.keys() & _edited(mutant) if mutant.in_function else lines.keys()

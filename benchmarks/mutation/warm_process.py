@@ -67,7 +67,7 @@ def _run(request: Request, input_: int) -> int | None:
     # The number is still the child's: nobody has waited for it.
     os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):  # It may not lead a group yet.
-        os.killpg(pid, signal.SIGKILL)  # What the tests left.
+        os.killpg(pid, signal.SIGKILL)  # The tests may have left processes.
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return status if child in ready else None
 
