@@ -53,7 +53,7 @@ class Late:
         names: by folder, the names that were made, moved or removed since it was synced last.
         contents: the files that were written to or cut since they were synced last, by device and inode.
         moved: the names that a file got while its contents were not durable.
-        half: the files that were not durable, whoever wrote them, when their folder was synced and so their name was.
+        half: the files that were not durable, by whichever library, when their folder was synced and so their name was.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ class Late:
         self.moved: list[str] = []
         self.half: list[Path] = []
         self._durable: dict[int, bytes] = {}
-        """What each file held when it was synced last, by its inode."""
+        """The contents of each file when it was synced last, by its inode."""
         listen(monkeypatch, self._hear)
 
     def clear(self, root: Path) -> None:

@@ -32,7 +32,7 @@ def test_which_tests_judge() -> None:
 
 
 def test_a_line_that_runs_at_import() -> None:
-    """Whatever runs anything of the module judges it."""
+    """It is judged by the tests that run anything of the module."""
     module = "reference_wal/options.py"
     mutant = next(each for each in mutants_of(ROOT / module, module) if not each.in_function)
     reach = Reach({OWN: 0.1, OTHER: 0.1}, {module: {1: [0], 1000: [1]}})
