@@ -149,3 +149,21 @@ def test_which_files_are_replayed(tmp_path: Path) -> None:
     taken = {name: count - before[name] for name, count in faults.entered().items() if count != before[name]}
     assert taken == {"rows.spill.below": 2, "rows.spill.next": 2, "rows.spill.beyond": 2, "rows.spill.torn": 1}
     assert [number for number, spill in enumerate(spills) if spill.path.exists()] == [3, 5]
+
+
+@pytest.mark.parametrize("other", ["log/u", "log/", "Log/t"])
+def test_a_file_of_another_table(other: str, tmp_path: Path) -> None:
+    """It is taken for a torn one, although its name and its bytes fit each other: each sign of the identity counts."""
+    SpillFolder(tmp_path / "spill", other).write(0, 0, pa.table({"x": [1]}))
+    assert SpillFolder(tmp_path / "spill", "log/t").replayable(-1) == []
+
+
+def test_a_spill_of_a_dropped_table(tmp_path: Path) -> None:
+    """A thread that still has the table in hand gets its memory back, and makes no file of it."""
+    with opened(tmp_path, 4 * ROW_BYTES) as engine:
+        engine.ingest("t", batch(0.0))
+        dropped = engine._tables["t"]
+        engine.drop_table("t")
+        assert dropped.memory_bytes > 0
+        dropped.spill()
+        assert (dropped.memory_bytes, dropped.bytes, spilled(tmp_path)) == (0, 0, [])

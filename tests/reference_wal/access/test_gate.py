@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import pytest
 
@@ -102,3 +103,37 @@ def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         with gate.passed():  # This wakes it for certain.
             pass
     assert (order, through) == (["first", "second"], {closing})
+
+
+def test_one_who_has_passed_is_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes to close the gate at the next instant waits for it."""
+    gate, order, came = Gate(), list[str](), threading.Event()
+    waiting, leaving, here = threading.Condition.wait, threading.Condition.__exit__, threading.current_thread()
+    closing, left = list[Future[None]](), list[object]()
+
+    def waits(condition: threading.Condition, timeout: float | None = None) -> bool:
+        if threading.current_thread() is not here:
+            came.set()
+        return waiting(condition, timeout)
+
+    def close() -> None:
+        with gate.closed():
+            order.append("closed")
+            came.set()
+
+    def leaves(condition: threading.Condition, *error: Any) -> None:
+        leaving(condition, *error)
+        if threading.current_thread() is here and not left:
+            left.append(condition)
+            closing.append(pool.submit(close))
+            assert came.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(list).result()
+        monkeypatch.setattr(threading.Condition, "wait", waits)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Condition, "__exit__", leaves)
+            with gate.passed():
+                order.append("passed")
+        closing[0].result(60)
+    assert order == ["passed", "closed"]
