@@ -106,7 +106,7 @@ def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_who_has_passed_is_within(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes to close the gate at the next instant waits for it."""
+    """A thread that comes to close the gate at the next instant waits for it."""
     gate, order, came = Gate(), list[str](), threading.Event()
     waiting, leaving, here = threading.Condition.wait, threading.Condition.__exit__, threading.current_thread()
     closing, left = list[Future[None]](), list[object]()
