@@ -73,8 +73,8 @@ def test_an_interrupted_closing(monkeypatch: pytest.MonkeyPatch) -> None:
                     entered.append(gate)
             assert not gate.closing
             through = wait(late, 30).done
-        with gate.closed():
-            assert gate.closing
+        with gate.closed():  # It can be closed again, which wakes all who wait.
+            pass
     assert (through, entered) == (set(late), [])
 
 
