@@ -108,8 +108,8 @@ class Table:
         """Return the batch's id once it is logged and its rows wait to be committed."""
         with self._access.ingesting.passed():
             self._health.refuse_new_calls()
-            self._access.refuse_if_unusable()
-            with self._health.poisoned_by_errors(but_for=ReferenceWalError):  # Refused, or the log has poisoned itself.
+            # Refused, by the log of a table that was dropped as well, or the log has poisoned itself.
+            with self._health.poisoned_by_errors(but_for=ReferenceWalError):
                 batch_id = self.log.append(batch)
                 with self._access.altering():  # A batch half in the buffers must never be committed.
                     self.buffers.insert(batch_id, batch)

@@ -15,7 +15,7 @@ from tests.reference_wal.support import SCHEMA, batch, numbers, opened_as
 
 ROW_BYTES = batch(0.0).nbytes
 
-SPILLED = ((0, 1), (2, 3), (2, 4), (4, 4), (6, 6), (5, 7), (8, 8))
+SPILLED = ((0, 0), (0, 1), (2, 3), (2, 4), (4, 4), (6, 6), (5, 7), (8, 8))
 """The first and last batches of files, the last of which is torn."""
 
 
@@ -145,7 +145,27 @@ def test_which_files_are_replayed(tmp_path: Path) -> None:
     spills = [folder.write(lo, hi, pa.table({"x": [lo]})) for lo, hi in SPILLED]
     spills[-1].path.write_bytes(b"torn")
     before = faults.entered()
-    assert folder.replayable(3) == [spills[3], spills[5]]
+    assert folder.replayable(3) == [spills[4], spills[6]]
     taken = {name: count - before[name] for name, count in faults.entered().items() if count != before[name]}
-    assert taken == {"rows.spill.below": 2, "rows.spill.next": 2, "rows.spill.beyond": 2, "rows.spill.torn": 1}
-    assert [number for number, spill in enumerate(spills) if spill.path.exists()] == [3, 5]
+    assert taken == {"rows.spill.below": 3, "rows.spill.next": 2, "rows.spill.beyond": 2, "rows.spill.torn": 1}
+    assert [number for number, spill in enumerate(spills) if spill.path.exists()] == [4, 6]
+
+
+@pytest.mark.parametrize("other", ["log/u", "log/", "Log/t"])
+def test_a_file_of_another_table(other: str, tmp_path: Path) -> None:
+    """It is taken for a torn one, although its name and its bytes fit each other: each sign of the identity counts."""
+    SpillFolder(tmp_path / "spill", other).write(0, 0, pa.table({"x": [1]}))
+    assert SpillFolder(tmp_path / "spill", "log/t").replayable(-1) == []
+
+
+def test_a_spill_of_a_dropped_table(tmp_path: Path) -> None:
+    """A thread that still has the table in hand gets its memory back, and makes no file of it."""
+    with opened(tmp_path, 4 * ROW_BYTES) as engine:
+        engine.ingest("t", batch(0.0))
+        (tmp_path / "spill" / "t").mkdir(parents=True)
+        dropped = engine._tables["t"]
+        engine.drop_table("t")
+        assert not (tmp_path / "spill" / "t").exists()
+        assert dropped.memory_bytes > 0
+        dropped.spill()
+        assert (dropped.memory_bytes, dropped.bytes, spilled(tmp_path)) == (0, 0, [])

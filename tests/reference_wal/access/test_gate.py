@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_the_gate() -> None:
 
 def test_an_interrupted_closing(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not go on beside those within, and leaves the gate open, also to those who wait by then."""
-    gate, late = Gate(), list[Future[None]]()
+    gate, late, entered = Gate(), list[Future[None]](), list[Gate]()
     original, here = threading.Condition.wait, threading.current_thread()
 
     def pass_() -> None:
@@ -69,12 +70,12 @@ def test_an_interrupted_closing(monkeypatch: pytest.MonkeyPatch) -> None:
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
                 patch.setattr(threading.Condition, "wait", interrupted)
                 with gate.closed():
-                    pytest.fail("the gate was not empty")
+                    entered.append(gate)
             assert not gate.closing
             through = wait(late, 30).done
-        with gate.closed():
-            assert gate.closing
-    assert through == set(late)
+        with gate.closed():  # It can be closed again, which wakes all who wait.
+            pass
+    assert (through, entered) == (set(late), [])
 
 
 def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,3 +103,37 @@ def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         with gate.passed():  # This wakes it for certain.
             pass
     assert (order, through) == (["first", "second"], {closing})
+
+
+def test_one_who_has_passed_is_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that comes to close the gate at the next instant waits for it."""
+    gate, order, came = Gate(), list[str](), threading.Event()
+    waiting, leaving, here = threading.Condition.wait, threading.Condition.__exit__, threading.current_thread()
+    closing, left = list[Future[None]](), list[object]()
+
+    def waits(condition: threading.Condition, timeout: float | None = None) -> bool:
+        if threading.current_thread() is not here:
+            came.set()
+        return waiting(condition, timeout)
+
+    def close() -> None:
+        with gate.closed():
+            order.append("closed")
+            came.set()
+
+    def leaves(condition: threading.Condition, *error: Any) -> None:
+        leaving(condition, *error)
+        if threading.current_thread() is here and not left:
+            left.append(condition)
+            closing.append(pool.submit(close))
+            assert came.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(list).result()
+        monkeypatch.setattr(threading.Condition, "wait", waits)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Condition, "__exit__", leaves)
+            with gate.passed():
+                order.append("passed")
+        closing[0].result(60)
+    assert order == ["passed", "closed"]

@@ -23,6 +23,7 @@ from crashmatrix.reference_wal import (
     LogPoisoned,
     StorageEngine,
     TransferFailed,
+    UnknownTable,
 )
 from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.buffers import SeriesBuffers
@@ -238,6 +239,56 @@ def test_a_batch_half_in_the_buffers(
     monkeypatch.undo()
     with StorageEngine.open(tmp_path, wal=False) as engine:
         assert numbers(engine.read("t")) == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda engine: engine.truncate("t"),
+        lambda engine: engine.switch_log(False, "t"),
+        lambda engine: engine.drop_table("t"),
+    ],
+    ids=["truncate", "switch", "drop"],
+)
+def test_after_a_batch_that_failed(
+    call: Callable[[StorageEngine], None], pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A call that waited until nobody ingests looks then whether the engine may go on, and changes nothing otherwise."""
+    waiting = list[Future[None]]()
+    engine = opened(tmp_path)
+    engine.ingest("t", batch(1.0))
+    engine.flush()
+    engine.ingest("t", batch(2.0))
+
+    def fail(*_: object) -> None:
+        waiting.append(pool.submit(call, engine))
+        while not engine._tables["t"]._access.ingesting.closing:
+            pass
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(SeriesBuffers, "insert", fail)
+        engine.ingest("t", batch(3.0))
+    with pytest.raises(LogPoisoned):
+        waiting[0].result()
+    engine.close()
+    with opened(tmp_path) as engine:
+        assert (engine.tables, engine.has_log("t")) == (["t"], True)
+        assert numbers(engine.read("t")) == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("wal", [True, False])
+def test_a_batch_for_a_table_that_was_dropped(wal: bool, late: Any, pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    """It is refused, although the table was there when the call began; nobody would find its rows."""
+    with StorageEngine.open(tmp_path, wal=wal) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+        began, go_on = late(Table, "ingest")
+        running = pool.submit(engine.ingest, "t", batch(1.0))
+        assert began.wait(60)
+        engine.drop_table("t")
+        go_on.set()
+        with pytest.raises(UnknownTable):
+            running.result()
 
 
 def test_a_read_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

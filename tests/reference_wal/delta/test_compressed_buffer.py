@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
+from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.delta.compressed_buffer import Compressed, CompressedBuffer, batches_in
 from crashmatrix.reference_wal.models.bound import absolute
 from crashmatrix.reference_wal.spill import Spill
@@ -155,6 +158,25 @@ def test_a_spill_file_behind_what_was_compressed(tmp_path: Path) -> None:
     with opened(tmp_path, wal=False, options=options) as engine:
         assert numbers(engine.read("t")) == [0.0]
         assert engine.ingest("t", batch(9.0)) == 1
+
+
+def test_what_a_flush_commits_needs_no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """At no moment of a flush does another thread count its bytes: it would wait for the commit, to make room."""
+    altering, seen = TableAccess.altering, list[int]()
+
+    @contextmanager
+    def looked_at_after(access: TableAccess) -> Iterator[None]:
+        with altering(access):
+            yield
+        seen.append(engine._tables["t"].compressed_bytes)
+
+    with opened(tmp_path, options=EngineOptions()) as engine:
+        engine.ingest("t", batch(0.0))
+        monkeypatch.setattr(TableAccess, "altering", looked_at_after)
+        engine.flush()
+        assert len(engine.files("t")) == 1
+    assert seen
+    assert not any(seen)
 
 
 def test_clock_is_looked_at_for_each_batch(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from crashmatrix.reference_wal.delta import receiver as receiver_module, transfe
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver
 from crashmatrix.reference_wal.delta.transfer import Transfer
-from tests.reference_wal.delta.stores import APPLICATION, store as store_of
+from tests.reference_wal.delta.stores import APPLICATION, commit, store as store_of
 from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, flipped, numbers, opened_as
 
 
@@ -226,12 +226,13 @@ def test_finished_at_the_same_place_only(tmp_path: Path) -> None:
 
 
 def test_moved_together(tmp_path: Path) -> None:
-    """A receiving table inside the engine's folder is found again where both were moved to."""
+    """A receiving table inside the engine's folder is found again where both were moved to, and the rows go from here."""
     cut_after_receiving(tmp_path, tmp_path / "engine" / "there")
     (tmp_path / "new").mkdir()
     (tmp_path / "engine").rename(tmp_path / "new" / "engine")
     with opened(tmp_path / "new") as engine:
         assert (engine.read("t").num_rows, received(tmp_path / "new" / "engine" / "there")) == (0, [0.0])
+        assert list((tmp_path / "new" / "engine" / "tables" / "t").glob("*.parquet")) == []
 
 
 def after_the_note(monkeypatch: pytest.MonkeyPatch, others: Callable[[], None]) -> None:
@@ -452,11 +453,11 @@ def test_another_sender_of_the_same_batches(monkeypatch: pytest.MonkeyPatch, tmp
     while left <= 0:
         left = moment = moment + 1
         root = tmp_path / f"{moment}"
-        for name in ("here", "copy"):
-            store_of(root / name, 1)
+        store_of(root / "here", 2)
+        commit(store_of(root / "copy"), 0, 1)  # In one file: its copies have other names.
         LocalReceiver(root / "there").create(SCHEMA)
         send("here")
-        assert received(root / "there") == [0.0]
+        assert received(root / "there") == [0.0, 1.0]
         assert moment < 20
     assert moment > 3
 
