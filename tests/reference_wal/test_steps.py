@@ -26,6 +26,7 @@ STEPS = {
 NEVER_SYNCED = ("spill/*/*.arrow", ".removed-*", "wal/.removed-*", "tables/*/_transfer.json.tmp")
 """Names that may come back after a power cut: the next opening removes them, whatever they hold."""
 
+
 def operations(tmp_path: Path) -> Iterator[tuple[Path, Sweep]]:
     """Yield each operation of the engine and of its log, ready to be made, and its folder; together they take every step."""
     bases = make_bases(tmp_path / "bases")

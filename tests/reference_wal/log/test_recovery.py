@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -419,6 +420,11 @@ REFUSED = {
         refused="ends at batch 1, but 2 was durable when the log was closed",
         file="0-.arrows",
     ),
+    "@U without an active segment": Case(
+        {"0-0.arrows": segment(0, 1), "1-1.arrows": segment(1, 1), "end": checked(b"3", "log")},
+        refused="ends at batch 1, but 2 was durable when the log was closed",
+        file="1-1.arrows",
+    ),
     "@Q": Case({"notes.txt": b"mine", "0-.tmp": b"stays"}, refused="holds no segment, but notes.txt", file=""),
 }
 
@@ -524,6 +530,22 @@ def test_all_is_durable_before_the_next_segment(case: Case, tmp_path: Path, monk
     late = Late(monkeypatch)
     recovery.apply(folder, recovery.look(folder))
     assert (late.names, late.contents, late.moved) == ({}, {}, [])
+
+
+@parametrize(kept=KEPT, no_log={label: Case(files) for label, files in NO_LOG.items()})
+def test_each_row_is_counted(case: Case, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Each file is counted under its row; so is a folder without an active segment or without a log, and a gap."""
+    folder, label = build(tmp_path, case.files), request.node.callspec.id
+    expected = Counter(f"rows.log.{item.row.value}" for item in recovery.inspect(folder))
+    expected["rows.log.@O"] = int(label.startswith("@O"))
+    expected["rows.log.@J"] = int(not any(name.endswith("-.arrows") for name in case.files) and label[:2] != "@O")
+    expected["rows.log.@K"] = label.startswith(("@K", "@G all retired")) + label.startswith("@K by the set")
+    before = faults.entered()
+    found = UnrecoveredLog.look(folder, segment_bytes_max=1 << 20)
+    if found is not None:
+        found.refuse_gaps(case.persisted)
+    counted = {name: count - before[name] for name, count in faults.entered().items()}
+    assert +Counter(counted) == +expected
 
 
 @pytest.mark.parametrize("label", ["@D", "@D zeros", "@E cut short", "@E sector missing", "@G torn", "@G zeros"])

@@ -63,7 +63,7 @@ def test_listed_and_not_opened(tmp_path: Path) -> None:
 def test_not_opened_for_another_reason(tmp_path: Path) -> None:
     """The error is the system's own, not one about a disk that fails."""
     (tmp_path / "0-.arrows").symlink_to("0-.arrows")
-    with pytest.raises(OSError, match="0-.arrows") as caught:
+    with pytest.raises(OSError, match=r"0-\.arrows") as caught:
         found(tmp_path, 0)
     assert caught.value.errno == errno.ELOOP
 
