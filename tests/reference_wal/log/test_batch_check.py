@@ -312,7 +312,7 @@ def test_a_union_of_something(mode: str, tmp_path: Path) -> None:
         assert wal.tables == ["t"]
 
 
-class Own(pa.ExtensionType):
+class Own(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
     """A type of the user's, which may have lost the ability to be read."""
 
     error: BaseException | None = None
