@@ -19,6 +19,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, LogPoisoned, WriteAheadLog
+from crashmatrix.reference_wal.durable_io import Buffer
 from crashmatrix.reference_wal.log import segmented_log
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry, Turn
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
@@ -454,9 +455,9 @@ def test_a_write_takes_so_many_buffers(log: SegmentedLog, monkeypatch: pytest.Mo
     assert os.sysconf("SC_IOV_MAX") >= segmented_log.PARTS_MAX
     pwritev, sizes = os.pwritev, list[int]()
 
-    def noted(descriptor: int, parts: Sequence[object], offset: int) -> int:
+    def noted(descriptor: int, parts: Sequence[Buffer], offset: int) -> int:
         sizes.append(len(parts))
-        return pwritev(descriptor, parts, offset)  # type: ignore[arg-type]  # as given
+        return pwritev(descriptor, parts, offset)
 
     with log.quiet():
         appenders = queue(log, range(7))

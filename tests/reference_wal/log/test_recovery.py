@@ -113,6 +113,13 @@ KEPT = {
         unpersisted=(0, 1),
         next_id=2,
     ),
+    "@D one zero": Case(
+        {"0-.arrows": segment(0, 2) + bytes(1)},
+        rows={"0-.arrows": Row.ACTIVE_WHOLE},
+        names=("0-1.arrows", "2-.arrows"),
+        unpersisted=(0, 1),
+        next_id=2,
+    ),
     "@E cut short": Case(
         {"0-.arrows": segment(0, 3)[:-9]},
         rows={"0-.arrows": Row.ACTIVE_TORN},
@@ -530,6 +537,30 @@ def test_all_is_durable_before_the_next_segment(case: Case, tmp_path: Path, monk
     late = Late(monkeypatch)
     recovery.apply(folder, recovery.look(folder))
     assert (late.names, late.contents, late.moved) == ({}, {}, [])
+
+
+@parametrize(kept=KEPT)
+def test_nothing_is_left_behind_the_records(case: Case, tmp_path: Path) -> None:
+    """What was torn is cut off before its place is written again, and no file stays open."""
+    folder, files = build(tmp_path, case.files), sorted(Path("/proc/self/fd").iterdir())
+    recovery.apply(folder, recovery.look(folder))
+    found = [item for item in recovery.inspect(folder) if item.scan is not None]
+    assert [item.path for item in found if item.scan and item.scan.damage] == []
+    assert sorted(Path("/proc/self/fd").iterdir()) == files
+
+
+def test_the_disk_is_believed(tmp_path: Path) -> None:
+    """A segment is read after it was settled: what the page cache alone had until then does not count."""
+    folder = build(tmp_path, {"0-.arrows": segment(0, 3)})
+
+    def forget() -> None:
+        (folder / "0-.arrows").write_bytes(segment(0, 1))
+
+    faults.configure_callback("recovery.active.after_sync", forget)
+    try:
+        assert recovery.look(folder).next_id == 1
+    finally:
+        faults.remove("recovery.active.after_sync")
 
 
 @parametrize(kept=KEPT, no_log={label: Case(files) for label, files in NO_LOG.items()})
