@@ -44,12 +44,14 @@ class Retention:
                 yield due, name.start - 1
             due = name.start if name.end is None else name.end + 1
 
-    def refuse_gaps(self, active_start: int, next_id: int, persisted_through: int) -> None:
-        """Check that all ids in no segment are persisted, here or up to ``persisted_through``. Raises LogCorrupted (row @L)."""
+    def refuse_gaps(self, next_id: int, persisted_through: int) -> None:
+        """Check that all ids in no segment are persisted, here or up to ``persisted_through``, while no segment is active that
+        has a record. Raises LogCorrupted (row @L).
+        """
         claimed = max(persisted_through, self.persisted.span[1])
         if claimed >= next_id:
             raise LogCorrupted(self.folder, f"batch {claimed} was persisted, but the log ends at {next_id - 1}")
-        for first, last in self.gaps(active_start):
+        for first, last in self.gaps(next_id):
             RETIRED_BEFORE.enter()
             for start, end in self.persisted.missing(max(first, persisted_through + 1), last):
                 raise LogCorrupted(self.folder, f"batches {start} to {end} are in no segment")

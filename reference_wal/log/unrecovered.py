@@ -60,7 +60,7 @@ class UnrecoveredLog:
 
     def refuse_gaps(self, persisted_through: int) -> None:
         """Check that every batch that is not persisted elsewhere is in the log. Changes nothing. Raises as `reconcile`."""
-        self._retention.refuse_gaps(self.next_id, self.next_id, persisted_through)
+        self._retention.refuse_gaps(self.next_id, persisted_through)
 
     def reconcile(self, persisted_through: int = -1) -> SegmentedLog:
         """Recover the folder, and return the log, ready. Call it once; after an error, look at the folder again.

@@ -14,8 +14,8 @@ Closing, write order:
 
 Why zeros: bytes written into existing blocks need no new size and no new block, so their sync leaves the filesystem's journal
 alone; measured, it takes half to two thirds of the time. The zeros are written, not `fallocate`d: a block that was only
-reserved must be marked as written, in the journal, at the sync that first fills it. Large records (a quarter of the zeros or
-more) gain nothing and grow the file instead, unless the whole segment is filled when it is created (``preallocate_bytes`` as
+reserved must be marked as written, in the journal, at the sync that first fills it. Large records (more than a quarter of the
+zeros) gain nothing and grow the file instead, unless the whole segment is filled when it is created (``preallocate_bytes`` as
 large as the segment: the fastest appends, the slowest rotation). On a filesystem that never overwrites (btrfs), zeros gain
 nothing and cost a little; ``preallocate_bytes=0`` writes none. They are written in pieces: the page cache keeps together
 bytes that were written at once, and a small change in a large piece takes up to a third longer to sync.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,10 +19,12 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, LogPoisoned, WriteAheadLog
+from crashmatrix.reference_wal.durable_io import Buffer
+from crashmatrix.reference_wal.log import segmented_log
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry, Turn
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
-from tests.reference_wal.support import SCHEMA, batch, numbers
+from tests.reference_wal.support import SCHEMA, batch, encode, numbers
 
 SECONDS_MAX = 200.0
 
@@ -433,6 +436,35 @@ def test_the_size_of_a_group() -> None:
     queued(b"", 7)
     queued(bytes(40), 3)
     assert sizes == [3, 3, 1, 2, 1]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_group_fills_its_segment(more: int, log: SegmentedLog) -> None:
+    """Records that queue go into the segment until it is full to the byte, seals included; a byte of room takes one more."""
+    _, ends = encode([batch(float(i)) for i in range(4)], identity="0" * 32)
+    log.segment_bytes_max = ends[2] + more
+    with log.quiet():
+        appenders = queue(log, range(4))
+    join(appenders)
+    assert sorted(path.name for path in log.folder.iterdir()) == [f"0-{1 + more}.arrows", f"{2 + more}-.arrows"]
+    assert log.counters.syncs == 2
+
+
+def test_a_write_takes_so_many_buffers(log: SegmentedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group has no more buffers than a write takes, however many batches queue; the system takes that many."""
+    assert os.sysconf("SC_IOV_MAX") >= segmented_log.PARTS_MAX
+    pwritev, sizes = os.pwritev, list[int]()
+
+    def noted(descriptor: int, parts: Sequence[Buffer], offset: int) -> int:
+        sizes.append(len(parts))
+        return pwritev(descriptor, parts, offset)
+
+    with log.quiet():
+        appenders = queue(log, range(7))
+        monkeypatch.setattr(segmented_log, "PARTS_MAX", 7)
+        monkeypatch.setattr(os, "pwritev", noted)
+    join(appenders)
+    assert sizes == [6, 6, 2]
 
 
 def test_rotation_with_many_waiting(log: SegmentedLog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
@@ -13,7 +14,9 @@ import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal import InvalidInput, StorageEngine, WriteAheadLog
-from crashmatrix.reference_wal.log.batch_check import BatchCheck
+from crashmatrix.reference_wal.log.batch_check import BatchCheck, check_loggable
+from crashmatrix.reference_wal.log.segments.segment import read_opening, read_records
+from tests.reference_wal.support import encode
 
 TIME, VALUE = pa.field("time", pa.int64(), nullable=False), pa.field("value", pa.float64())
 SCHEMA = pa.schema([TIME, VALUE])
@@ -257,6 +260,7 @@ TOO_FAR: dict[str, pa.Array] = {
 }
 NEAR_ENOUGH: dict[str, pa.Array] = {
     "the last date": dates(NEAR, None),
+    "the first date": dates(-(2**31) * 86_400_000, NEAR),
     "no dates": dates(None),
     "beneath a null": lists(pa.list_(DATE), dates(0, FAR, 0), null=1),
     "outside of the slice": dates(FAR, 0).slice(1),
@@ -297,6 +301,62 @@ def test_a_log_that_could_not_be_read_is_not_made(kind: pa.DataType, tmp_path: P
             wal.create_table_log("t", pa.schema([("x", pa.int64()), ("bad", kind)]))
         assert not list(tmp_path.iterdir())
         wal.create_table_log("t", pa.schema([("x", pa.int64())]))
+
+
+@pytest.mark.parametrize("mode", ["sparse", "dense"])
+def test_a_union_of_something(mode: str, tmp_path: Path) -> None:
+    """A log takes unions, also within others, and within lists that may be null."""
+    kind = pa.union([pa.field("a", pa.int64()), pa.field("b", pa.union([pa.field("c", pa.string())], mode=mode))], mode)
+    with closing(WriteAheadLog(tmp_path)) as wal:
+        wal.create_table_log("t", pa.schema([("u", kind), ("l", pa.list_(kind))]))
+        assert wal.tables == ["t"]
+
+
+class Own(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
+    """A type of the user's, which may have lost the ability to be read."""
+
+    error: BaseException | None = None
+
+    def __init__(self) -> None:
+        super().__init__(pa.int64(), "crashmatrix.tests.own")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Own:
+        if cls.error is not None:
+            raise cls.error
+        return cls()
+
+
+@pytest.fixture
+def own() -> Iterator[pa.DataType]:
+    """A type with a part of the user's own, that Arrow makes anew whenever it reads a schema."""
+    kind = Own()
+    pa.register_extension_type(kind)
+    yield pa.struct([("own", kind), ("name", NAMES)])
+    pa.unregister_extension_type("crashmatrix.tests.own")
+
+
+def test_errors_of_a_type_of_the_users(own: pa.DataType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in the user's own type is neither called damage nor a type that cannot be logged."""
+    rows = alone(pa.field("x", own), pa.nulls(1, own))
+    file = pa.BufferReader(encode([rows], schema=rows.schema)[0])
+    with closing(WriteAheadLog(tmp_path)) as wal:
+        wal.create_table_log("t", rows.schema)
+    opening = read_opening(file)
+    assert opening is not None and len(list(read_records(file, opening))) == 1
+
+    calls: list[Callable[[], object]] = [lambda: WriteAheadLog(tmp_path), lambda: check_loggable(rows.schema)]
+    calls += [lambda: read_opening(file), lambda: list(read_records(file, opening))]
+    with monkeypatch.context() as patch:
+        patch.setattr(Own, "error", AttributeError("mine"))
+        for call in calls:
+            with pytest.raises(AttributeError, match=r"^mine$"):
+                call()
+    with closing(WriteAheadLog(tmp_path)) as wal:
+        assert wal.append("t", rows) == 0
 
 
 @pytest.mark.parametrize(

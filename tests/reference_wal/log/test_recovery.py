@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +108,13 @@ KEPT = {
     ),
     "@D zeros": Case(
         {"0-.arrows": segment(0, 2) + bytes(4096)},
+        rows={"0-.arrows": Row.ACTIVE_WHOLE},
+        names=("0-1.arrows", "2-.arrows"),
+        unpersisted=(0, 1),
+        next_id=2,
+    ),
+    "@D one zero": Case(
+        {"0-.arrows": segment(0, 2) + bytes(1)},
         rows={"0-.arrows": Row.ACTIVE_WHOLE},
         names=("0-1.arrows", "2-.arrows"),
         unpersisted=(0, 1),
@@ -419,6 +427,11 @@ REFUSED = {
         refused="ends at batch 1, but 2 was durable when the log was closed",
         file="0-.arrows",
     ),
+    "@U without an active segment": Case(
+        {"0-0.arrows": segment(0, 1), "1-1.arrows": segment(1, 1), "end": checked(b"3", "log")},
+        refused="ends at batch 1, but 2 was durable when the log was closed",
+        file="1-1.arrows",
+    ),
     "@Q": Case({"notes.txt": b"mine", "0-.tmp": b"stays"}, refused="holds no segment, but notes.txt", file=""),
 }
 
@@ -524,6 +537,46 @@ def test_all_is_durable_before_the_next_segment(case: Case, tmp_path: Path, monk
     late = Late(monkeypatch)
     recovery.apply(folder, recovery.look(folder))
     assert (late.names, late.contents, late.moved) == ({}, {}, [])
+
+
+@parametrize(kept=KEPT)
+def test_nothing_is_left_behind_the_records(case: Case, tmp_path: Path) -> None:
+    """What was torn is cut off before its place is written again, and no file stays open."""
+    folder, files = build(tmp_path, case.files), sorted(Path("/proc/self/fd").iterdir())
+    recovery.apply(folder, recovery.look(folder))
+    found = [item for item in recovery.inspect(folder) if item.scan is not None]
+    assert [item.path for item in found if item.scan and item.scan.damage] == []
+    assert sorted(Path("/proc/self/fd").iterdir()) == files
+
+
+def test_the_disk_is_believed(tmp_path: Path) -> None:
+    """A segment is read after it was settled: what the page cache alone had until then does not count."""
+    folder = build(tmp_path, {"0-.arrows": segment(0, 3)})
+
+    def forget() -> None:
+        (folder / "0-.arrows").write_bytes(segment(0, 1))
+
+    faults.configure_callback("recovery.active.after_sync", forget)
+    try:
+        assert recovery.look(folder).next_id == 1
+    finally:
+        faults.remove("recovery.active.after_sync")
+
+
+@parametrize(kept=KEPT, no_log={label: Case(files) for label, files in NO_LOG.items()})
+def test_each_row_is_counted(case: Case, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Each file is counted under its row; so is a folder without an active segment or without a log, and a gap."""
+    folder, label = build(tmp_path, case.files), request.node.callspec.id
+    expected = Counter(f"rows.log.{item.row.value}" for item in recovery.inspect(folder))
+    expected["rows.log.@O"] = int(label.startswith("@O"))
+    expected["rows.log.@J"] = int(not any(name.endswith("-.arrows") for name in case.files) and label[:2] != "@O")
+    expected["rows.log.@K"] = label.startswith(("@K", "@G all retired")) + label.startswith("@K by the set")
+    before = faults.entered()
+    found = UnrecoveredLog.look(folder, segment_bytes_max=1 << 20)
+    if found is not None:
+        found.refuse_gaps(case.persisted)
+    counted = {name: count - before[name] for name, count in faults.entered().items()}
+    assert +Counter(counted) == +expected
 
 
 @pytest.mark.parametrize("label", ["@D", "@D zeros", "@E cut short", "@E sector missing", "@G torn", "@G zeros"])

@@ -49,6 +49,17 @@ def test_mark(ids: list[int], left: list[str], retire: bool, remember_as: str | 
     assert read_persisted(tmp_path, "log").ranges == (found.persisted.ranges if remember_as else [])
 
 
+def test_the_same_marks_again(tmp_path: Path) -> None:
+    """Marks that are known already write nothing."""
+    found = retention(tmp_path)
+    found.mark([0, 2], next_id=NEXT, remember_as="log", retire=False)
+    with faults.scenario("wal.persist.before_write=raise(EIO)"):
+        for ids in ([2], [], [2, 0]):
+            found.mark(ids, next_id=NEXT, remember_as="log", retire=False)
+        with pytest.raises(OSError, match="output"):
+            found.mark([1], next_id=NEXT, remember_as="log", retire=False)
+
+
 @pytest.mark.parametrize("gone", range(3))
 def test_a_segment_that_cannot_be_removed(gone: int, tmp_path: Path) -> None:
     """Segments go one after the other, oldest first: those that are gone by then count, and no other."""
@@ -62,11 +73,12 @@ def test_a_segment_that_cannot_be_removed(gone: int, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [str(name) for name in CLOSED[gone:]]
 
 
-@pytest.mark.parametrize("ids", [[8], [-1], [0, 1, 8], [0, 99]])
+@pytest.mark.parametrize("ids", [[8], [-1], [0, 1, 8], [0, 99], [-1, 3]])
 def test_ids_never_given_out(ids: list[int], tmp_path: Path) -> None:
-    """An id that no batch has is refused, and nothing is changed."""
+    """An id that no batch has is refused by its number, and nothing is changed."""
     found = retention(tmp_path)
-    with pytest.raises(InvalidInput, match="ids go from 0 to 7"):
+    unknown = next(number for number in ids if not 0 <= number <= 7)
+    with pytest.raises(InvalidInput, match=f"^batch {unknown} was never appended to this log; its ids go from 0 to 7$"):
         found.mark(ids, next_id=NEXT, remember_as="log", retire=True)
     assert (found.persisted.ranges, len(found.closed)) == ([], 3)
     assert len(list(tmp_path.iterdir())) == 3
@@ -90,18 +102,18 @@ def test_gaps(closed: list[SegmentName], active: int, gaps: list[tuple[int, int]
     assert list(found.gaps(active)) == gaps
     assert found.oldest_id(active) == (closed[0].start if closed else active)
     last = max((last for _, last in gaps), default=-1)
-    found.refuse_gaps(active, active, last)
+    found.refuse_gaps(active, last)
     if gaps:
         with pytest.raises(LogCorrupted, match=f"batches {gaps[0][0]} to {gaps[0][1]} are in no segment"):
-            found.refuse_gaps(active, active, -1)
+            found.refuse_gaps(active, -1)
         with pytest.raises(LogCorrupted, match="are in no segment"):
-            found.refuse_gaps(active, active, last - 1)
+            found.refuse_gaps(active, last - 1)
         remembered = retention(tmp_path, closed, IdSet(gaps))
-        remembered.refuse_gaps(active, active, -1)
+        remembered.refuse_gaps(active, -1)
 
 
 @pytest.mark.parametrize(("persisted", "through"), [(IdSet(), 6), (IdSet([(6, 6)]), -1)])
 def test_persisted_beyond_the_end(persisted: IdSet, through: int, tmp_path: Path) -> None:
     """A batch that is persisted was given out; a log that ends before it has lost its end."""
     with pytest.raises(LogCorrupted, match="batch 6 was persisted, but the log ends at 5"):
-        retention(tmp_path, CLOSED, persisted).refuse_gaps(6, 6, through)
+        retention(tmp_path, CLOSED, persisted).refuse_gaps(6, through)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,30 @@ def test_truncating_keeps_others_from_writing(tmp_path: Path, monkeypatch: pytes
         log.truncate()
         assert others_turn.wait(60)
         assert ids(log) == []
+
+
+def test_errors_that_are_not_the_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who meets another error while the log is changed gets it as it is; the log is poisoned all the same."""
+
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    calls: dict[str, Callable[[SegmentedLog], object]] = {
+        "append": lambda log: log.append(batch(1.0)),
+        "truncate": lambda log: log.truncate(),
+        "rotate": lambda log: log.rotate(),
+    }
+    for name, call in calls.items():
+        (tmp_path / name).mkdir()
+        with closing(create(tmp_path / name)) as log:
+            fill(log, 1)
+            log.segment_bytes_max = 1
+            with monkeypatch.context() as patch, pytest.raises(MemoryError):
+                patch.setattr(SegmentWriter, "finish", fail)
+                call(log)
+            with pytest.raises(LogPoisoned):
+                log.append(batch(1.0))
+            assert ids(log) == [0]
 
 
 # --- a disk that refuses

@@ -63,8 +63,9 @@ def test_refusals(logged: bool, tmp_path: Path) -> None:
     with pytest.raises(UnknownTable):
         logs.log("u")
     logs.close()
-    with pytest.raises(EngineClosed):
-        other.append(batch(1.0))
+    for each in (other, logs.log("t")):
+        with pytest.raises(EngineClosed):
+            each.append(batch(1.0))
 
 
 def test_segment_size(tmp_path: Path) -> None:
@@ -74,6 +75,14 @@ def test_segment_size(tmp_path: Path) -> None:
     logs.change_segment_size(77)
     logs.start("t", SCHEMA, identity="of t", next_id=3)
     assert (logs.log("u").segment_bytes_max, logs.log("t").segment_bytes_max) == (77, 77)
+    logs.close()
+
+
+def test_segment_size_before_the_first_log(tmp_path: Path) -> None:
+    """A size that is set while no table has a log holds for the first log."""
+    logs = made(tmp_path / "wal")
+    logs.change_segment_size(77)
+    assert logs.start("t", SCHEMA, identity="of t", next_id=3).segment_bytes_max == 77
     logs.close()
 
 

@@ -115,7 +115,7 @@ def test_a_log_is_removed_for_good_before_its_files_are(tmp_path: Path, monkeypa
 
     listen(monkeypatch, hear)
     assert look_at_all(tmp_path).next_ids == {}
-    assert left == ["rmdir"]  # The folder itself goes, before it is synced for the last time.
+    assert left == ["rmdir"]  # The folder itself, before the last sync.
     assert list(tmp_path.iterdir()) == [] and late.names.get(str(tmp_path)) is None
 
 

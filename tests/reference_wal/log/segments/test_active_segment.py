@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -97,6 +100,63 @@ def test_a_close_that_fails(error: BaseException, tmp_path: Path, monkeypatch: p
     assert not segment.is_open
     os.close(closed[0])
     os.close(other)
+
+
+@pytest.mark.parametrize(("size", "zeros", "left"), [(25, 100, 100), (26, 100, 0), (1, 3, 0), (1, 4, 4), (10, 0, 0)])
+def test_zeros_behind_a_group(size: int, zeros: int, left: int, tmp_path: Path) -> None:
+    """A group that outgrows the zeros brings new ones, unless it is larger than a quarter of them; one that fits brings none."""
+    encoder = SegmentEncoder(SCHEMA, SegmentHeader("log", "t", 0))
+    segment, written = ActiveSegment.create(tmp_path, 0, encoder, zeros_bytes=10), encoder.header_bytes
+    groups = [
+        ([b"a" * 4, b"b" * 6], 0),
+        ([b"c" * size], left),
+        ([b"d" * left], 0),
+        ([b"e"], zeros if zeros >= 4 else 0),
+    ]
+    for parts, zeros_left in groups:
+        segment.write(parts, zeros_bytes=zeros)
+        written += b"".join(parts)
+        assert segment.end_bytes == len(written)
+        assert (tmp_path / "0-.arrows").read_bytes() == written + bytes(zeros_left)
+    segment.finish(5)
+    assert (tmp_path / "0-5.arrows").read_bytes() == written
+
+
+def test_how_long_the_sync_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write returns the seconds of its sync, and not those of anything else."""
+    now = [0.0]
+
+    def taking(seconds: float, call: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*given: Any) -> Any:
+            now[0] += seconds
+            return call(*given)
+
+        return made
+
+    encoder = SegmentEncoder(SCHEMA, SegmentHeader("log", "t", 0))
+    segment = ActiveSegment.create(tmp_path, 0, encoder, zeros_bytes=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", taking(16, os.pwritev))
+        patch.setattr(os, "fdatasync", taking(2, os.fdatasync))
+        patch.setattr(time, "perf_counter", lambda: now[0])
+        assert segment.write([b"x"], zeros_bytes=0) == 2
+    segment.close()
+
+
+def test_any_number_may_be_the_files(tmp_path: Path) -> None:
+    """A process that has closed its standard input gets the number 0 for a segment: it is open, and let go of."""
+    encoder = SegmentEncoder(SCHEMA, SegmentHeader("log", "t", 0))
+    before = os.dup(0)
+    os.close(0)
+    try:
+        segment = ActiveSegment.create(tmp_path, 0, encoder, zeros_bytes=0)
+        assert segment.is_open and os.fstat(0).st_ino == (tmp_path / "0-.arrows").stat().st_ino
+        segment.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(0)
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
 
 
 def test_a_file_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
