@@ -23,6 +23,7 @@ from crashmatrix.reference_wal.durable_io import Buffer
 from crashmatrix.reference_wal.log import segmented_log
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry, Turn
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments import active_segment
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from tests.reference_wal.support import SCHEMA, batch, encode, numbers
 
@@ -452,7 +453,7 @@ def test_a_group_fills_its_segment(more: int, log: SegmentedLog) -> None:
 
 def test_a_write_takes_so_many_buffers(log: SegmentedLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group has no more buffers than a write takes, however many batches queue; the system takes that many."""
-    assert os.sysconf("SC_IOV_MAX") >= segmented_log.PARTS_MAX
+    assert os.sysconf("SC_IOV_MAX") >= active_segment.PARTS_MAX
     pwritev, sizes = os.pwritev, list[int]()
 
     def noted(descriptor: int, parts: Sequence[Buffer], offset: int) -> int:
