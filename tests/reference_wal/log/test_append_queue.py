@@ -20,10 +20,9 @@ import pytest
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, LogPoisoned, WriteAheadLog
 from crashmatrix.reference_wal.durable_io import Buffer
-from crashmatrix.reference_wal.log import segmented_log
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry, Turn
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
-from crashmatrix.reference_wal.log.segments import active_segment
+from crashmatrix.reference_wal.log.segments.active_segment import PARTS_MAX
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from tests.reference_wal.support import SCHEMA, batch, encode, numbers
 
@@ -453,7 +452,7 @@ def test_a_group_fills_its_segment(more: int, log: SegmentedLog) -> None:
 
 def test_a_write_takes_so_many_buffers(log: SegmentedLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group has no more buffers than a write takes, however many batches queue; the system takes that many."""
-    assert os.sysconf("SC_IOV_MAX") >= active_segment.PARTS_MAX
+    assert os.sysconf("SC_IOV_MAX") >= PARTS_MAX
     pwritev, sizes = os.pwritev, list[int]()
 
     def noted(descriptor: int, parts: Sequence[Buffer], offset: int) -> int:
@@ -462,7 +461,7 @@ def test_a_write_takes_so_many_buffers(log: SegmentedLog, monkeypatch: pytest.Mo
 
     with log.quiet():
         appenders = queue(log, range(7))
-        monkeypatch.setattr(segmented_log, "PARTS_MAX", 7)
+        monkeypatch.setattr("crashmatrix.reference_wal.log.segmented_log.PARTS_MAX", 7)
         monkeypatch.setattr(os, "pwritev", noted)
     join(appenders)
     assert sizes == [6, 6, 2]

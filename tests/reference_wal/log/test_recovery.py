@@ -541,7 +541,7 @@ def test_all_is_durable_before_the_next_segment(case: Case, tmp_path: Path, monk
 
 @parametrize(kept=KEPT)
 def test_nothing_is_left_behind_the_records(case: Case, tmp_path: Path) -> None:
-    """What was torn is cut off before its place is written again, and no file stays open."""
+    """A torn write is cut off before its place is written again, and no file stays open."""
     folder, files = build(tmp_path, case.files), sorted(Path("/proc/self/fd").iterdir())
     recovery.apply(folder, recovery.look(folder))
     found = [item for item in recovery.inspect(folder) if item.scan is not None]
