@@ -113,9 +113,11 @@ def main() -> None:
     everything = every_mutant(GROUPS)
     judges = given.judge.split(",")
     results, known = ResultsByJudge(given.results, judges), equivalents(EQUIVALENT)
+    among = {path for group in groups for path in group.modules}
+    drawn = sampled((mutant for mutant in everything if mutant.path in among), len(everything), given.seed)
+    order = [*drawn, *(mutant for mutant in everything if mutant.path not in among)]
     if not given.document:
-        among = {path for group in groups for path in group.modules}
-        chosen = sampled((mutant for mutant in everything if mutant.path in among), given.sample, given.seed)
+        chosen = drawn[: given.sample]
         if given.again:
             chosen = survivors(chosen, _tried(chosen, results), known, judges)
             results.forget(mutant.id for mutant in chosen)
@@ -127,7 +129,7 @@ def main() -> None:
         shard = Shard.parse(given.shard)
         _run(chosen[shard.number - 1 :: shard.of], results, given.jobs, given.minutes)
     remarks = REMARKS.read_text("utf-8")
-    DOCUMENT.write_text(document(everything, _tried(everything, results), known, given.seed, remarks), "utf-8")
+    DOCUMENT.write_text(document(order, _tried(order, results), known, given.seed, remarks), "utf-8")
     print(f"wrote {DOCUMENT.relative_to(ROOT)}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from statistics import median
 
 from benchmarks.mutation.places import group_of, judges_of
@@ -53,17 +54,17 @@ them; one that nobody has noticed so far counts as missed."""
 
 
 def document(
-    mutants: Sequence[SourceMutant],
+    order: Sequence[SourceMutant],
     tried: Mapping[str, Tried],
     equivalent: Mapping[str, str],
     seed: int,
     remarks: str = "",
 ) -> str:
-    """Return the page; ``remarks`` are a person's, on this run."""
-    judged = [mutant for mutant in mutants if mutant.id in tried]
+    """Return the page; ``order`` is that in which the mutants were drawn, ``remarks`` are a person's, on this run."""
+    judged = [mutant for mutant in order if mutant.id in tried]
     if not judged:
         return f"{_HEAD}\n\nNo run is recorded yet.\n"
-    sample = f"The sample: {len(judged):,} of {len(mutants):,} mutants, drawn with seed {seed}, each module and operator in turn."
+    sample = f"The sample: {len(judged):,} of {len(order):,} mutants, drawn with seed {seed}, each module and operator in turn."
     lines = [_HEAD, "", *textwrap.wrap(sample, 100), "", *_seconds(judged, tried), ""]
     lines += [remarks.strip(), ""] if remarks.strip() else []
     durable = [mutant for mutant in judged if _group(mutant) in _DURABLE]
@@ -102,9 +103,19 @@ def _table(
     """A row for each key, a column for each group of judges. Code that only tests judge has a dash for the harness."""
     columns = dict[str, dict[str, Score]]()
     for name, judges in _JUDGES.items():
-        among = [mutant for mutant in mutants if _counts(mutant, tried[mutant.id], judges)]
+        fair = _drawn_for_the_harness(mutants, tried) if judges[0] == "harness" and name != "all" else mutants
+        among = [mutant for mutant in fair if _counts(mutant, tried[mutant.id], judges)]
         columns[name] = scores(among, tried, equivalent, judges, key)
     return table(title, columns)
+
+
+def _drawn_for_the_harness(mutants: Sequence[SourceMutant], tried: Mapping[str, Tried]) -> list[SourceMutant]:
+    """Return the first mutants, up to one that the harness did not judge. Later ones it judged because others missed them."""
+
+    def drawn(mutant: SourceMutant) -> bool:
+        return "harness" not in judges_of(mutant.path) or "harness" in tried[mutant.id].outcomes
+
+    return list(takewhile(drawn, mutants))
 
 
 def _counts(mutant: SourceMutant, tried: Tried, judges: Sequence[str]) -> bool:
