@@ -43,20 +43,22 @@ class Reach(msgspec.Struct, frozen=True):
         """Return the tests that run the mutant's statement: those of the module's own file, and those of others.
 
         Those that probably notice it soon come first: a case of each test, a second case, and so on. A statement
-        that runs when the module is imported is judged by the tests that run anything of the module.
+        that runs when the module is imported is judged by the tests that run anything of the module; by all, if that is nothing
+        but such statements.
         """
         lines = self.lines.get(str(mutant.path.relative_to(ROOT)), {})
         chosen = lines.keys() & _edited(mutant) if mutant.in_function else lines.keys()
         names = list(self.seconds)
         cases = Counter[str]()
         found = list[tuple[int, float, str]]()
-        for test in sorted({names[position] for line in chosen for position in lines[line]}):
+        tests = {names[position] for line in chosen for position in lines[line]}
+        for test in sorted(tests or (names if lines and not mutant.in_function else ())):
             function = test.partition("[")[0]
             cases[function] += 1
             found.append((cases[function], self.seconds[test], test))
-        tests = [test for *_, test in sorted(found)]
+        ordered = [test for *_, test in sorted(found)]
         own = f"tests/{mutant.path.relative_to(ROOT).parent}/test_{mutant.path.name}::"
-        parts = [[test for test in tests if test.startswith(own) is first] for first in (True, False)]
+        parts = [[test for test in ordered if test.startswith(own) is first] for first in (True, False)]
         return [part for part in parts if part]
 
 

@@ -32,11 +32,13 @@ def test_which_tests_judge() -> None:
 
 
 def test_a_line_that_runs_at_import() -> None:
-    """It is judged by the tests that run anything of the module."""
+    """It is judged by the tests that run anything of the module; by all, if no test does, and they load it."""
     module = "reference_wal/options.py"
     mutant = next(each for each in mutants_of(ROOT / module, module) if not each.in_function)
     reach = Reach({OWN: 0.1, OTHER: 0.1}, {module: {1: [0], 1000: [1]}})
     assert reach.tests_of(mutant) == [[OWN, OTHER]]
+    assert Reach(reach.seconds, {module: {1: []}}).tests_of(mutant) == [[OWN, OTHER]]
+    assert Reach(reach.seconds, {}).tests_of(mutant) == []
 
 
 @pytest.mark.slow
