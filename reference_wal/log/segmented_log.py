@@ -150,12 +150,13 @@ class SegmentedLog:
         Entry.settle_all(group, first_id)
 
     def _usable(self) -> SegmentWriter:
-        if self._poisoned is None and self._writer.is_open:
-            return self._writer
-        self._queue.clear()  # Each caller that queues comes here as well, and gets the same error.
-        self.refuse_if_poisoned()
-        self._refuse_if_closed()
-        raise AssertionError("a log that is neither poisoned nor closed has an open segment")
+        try:
+            self.refuse_if_poisoned()
+            self._refuse_if_closed()
+        except ReferenceWalError:
+            self._queue.clear()  # Each caller that queues comes here as well, and gets the same error.
+            raise
+        return self._writer
 
     def _refuse_if_closed(self) -> None:
         if self._removed:
