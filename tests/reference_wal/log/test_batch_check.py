@@ -118,6 +118,9 @@ HIDDEN: dict[str, tuple[pa.Field, pa.Array, str]] = {
     ),
     "a map's value": (pa.field("c", MARKS), pa.array([[("k", 1)], [("k", None)]], MARKS), "c.value"),
     "a map's value in a slice": (pa.field("c", MARKS), pa.array([[("k", 1)], [("k", None)]], MARKS).slice(1), "c.value"),
+    "within a map's key": (
+        pa.field("c", pa.map_(POINT, pa.int64())), pa.array([[({"x": None}, 1)]], pa.map_(POINT, pa.int64())), "c.key.x",
+    ),
     "a struct within a struct": (
         pa.field("c", pa.struct([required("s", POINT)])), pa.array([{"s": None}], pa.struct([required("s", POINT)])), "c.s",
     ),

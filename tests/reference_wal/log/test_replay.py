@@ -31,6 +31,16 @@ def test_by_its_first_id(name: str, tmp_path: Path) -> None:
         found(tmp_path, 4)
 
 
+@pytest.mark.parametrize("name", ["4-.tmp", "4-6.tmp", "4-6 (copy).arrows", "4-old.arrows", "4-6.arrows.bak", "4-"])
+def test_a_file_with_a_like_name(name: str, tmp_path: Path) -> None:
+    """A file that is not a segment by its name is neither read in the place of one nor taken for one, whatever it holds."""
+    write(tmp_path, name, encode([batch(0.0)], start=4)[0])
+    with pytest.raises(SegmentGone):
+        found(tmp_path, 4)
+    write(tmp_path, "4-6.arrows", encode([batch(4.0), batch(5.0), batch(6.0)], start=4)[0])
+    assert found(tmp_path, 4) == [(4, [4.0]), (5, [5.0]), (6, [6.0])]
+
+
 @pytest.mark.parametrize("records", range(4))
 def test_up_to_a_position(records: int, tmp_path: Path) -> None:
     """Only what was durable when the replay began is looked at, whatever comes after it."""

@@ -105,6 +105,41 @@ def test_sizes_are_set_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
     logs.close()
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_a_size_is_set_while_a_log_is_switched(on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds for every log, so for this one as well: the size that goes with the table is not put in its place."""
+    logs, size = made(tmp_path / "wal"), SegmentedLog.segment_bytes_max
+    second = threading.Thread(target=logs.change_segment_size, args=(88,))
+
+    def set_meanwhile(*_: object) -> None:
+        if not second.ident:
+            second.start()
+            second.join(0.1)
+
+    def get_slowly(log: SegmentedLog) -> int:
+        found: int = size.__get__(log)
+        set_meanwhile()
+        return found
+
+    def set_slowly(log: SegmentedLog, value: int) -> None:
+        set_meanwhile()
+        size.__set__(log, value)
+
+    logs.log("t").segment_bytes_max = 55
+    if not on:
+        logs.start("t", SCHEMA, identity="of t", next_id=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            SegmentedLog, "segment_bytes_max", property(size.__get__, set_slowly) if on else property(get_slowly)
+        )
+        logs.start("t", SCHEMA, identity="of t", next_id=3) if on else logs.stop("t")
+        second.join()
+    if not on:
+        logs.start("t", SCHEMA, identity="of t", next_id=3)
+    assert logs.log("t").segment_bytes_max == 88
+    logs.close()
+
+
 def test_sizes_are_those_given(tmp_path: Path) -> None:
     """Logs that are found, made and started have the sizes given."""
     sizes = {"segment_bytes_max": 30_001, "preallocate_bytes": 5003}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,7 @@ import pytest
 from crashmatrix import faults
 from crashmatrix.reference_wal import (
     AppendFailed,
+    InvalidInput,
     LogCorrupted,
     LogPoisoned,
     TableExists,
@@ -110,6 +112,31 @@ def test_create_twice(tmp_path: Path) -> None:
         with pytest.raises(TableExists, match="'t' exists already"):
             wal.create_table_log("t", pa.schema([("x", pa.int8())]))
         assert rows(wal, "t") == [(0, [0.0])]
+
+
+@pytest.mark.parametrize("next_id", [-1, -2])
+def test_ids_begin_at_0(next_id: int, tmp_path: Path) -> None:
+    """A log cannot begin below, and nothing of one that was to is on disk; one that begins at 0 is made."""
+    with opened(tmp_path) as wal:
+        with pytest.raises(InvalidInput, match=f"cannot be {next_id}; ids begin at 0"):
+            wal.create_table_log("t", SCHEMA, next_id=next_id)
+        assert wal.tables == [] and list(tmp_path.iterdir()) == []
+        wal.create_table_log("t", SCHEMA, next_id=0)
+        assert wal.append("t", batch(0.0)) == 0
+
+
+def test_a_log_that_is_gone_and_a_disk_that_fails(tmp_path: Path) -> None:
+    """Who reads a removed log while the disk fails gets the disk's own error, with its number, as from any other log."""
+    with opened(tmp_path) as wal:
+        wal.create_table_log("t", SCHEMA)
+        wal.append("t", batch(0.0))
+        reading = wal.log("t").unpersisted()
+        wal.remove_table_log("t")
+        (tmp_path / "t").mkdir()
+        (tmp_path / "t" / "0-.arrows").symlink_to("0-.arrows")
+        with pytest.raises(OSError, match="symbolic links") as caught:
+            next(reading)
+        assert caught.value.errno == errno.ELOOP
 
 
 UNKNOWN: dict[str, Callable[[WriteAheadLog], object]] = {
