@@ -237,7 +237,7 @@ class SegmentedLog:
         and leaves out what was not acknowledged. Works on a closed log as long as its segments are there.
 
         Raises:
-            LogCorrupted: a record changed since the log was opened.
+            LogCorrupted: a record changed since the log was opened, or is gone.
             UnknownTable: the log was removed before all was read.
             EngineClosed: it was closed, and a segment is gone since.
         """
@@ -248,8 +248,10 @@ class SegmentedLog:
             if not self._writer.is_empty:
                 segments.append((self._writer.start_id, self.next_id - 1, self._writer.active.end_bytes))
         for start, last, end_bytes in segments:
+            due = start
             try:
                 for record in replay_segment(self.folder, start, end_bytes):
+                    due = record.id + 1
                     # Looked at first: a log that is switched off has every batch persisted before it goes.
                     removed = self._removed
                     if record.id not in self._retention.persisted:
@@ -257,6 +259,10 @@ class SegmentedLog:
                             raise UnknownTable(self.table, [])
                         self._replayed += 1
                         yield record.id, record.batch
+                if (
+                    due <= last
+                ):  # Zeros, or the end of the file: right behind the last record of a log, and nowhere else.
+                    raise LogCorrupted(self.folder, f"the segment that begins at batch {start} ends before batch {due}")
             except SegmentGone:
                 if not self._retention.persisted.covers(start, last):
                     self._refuse_if_closed()

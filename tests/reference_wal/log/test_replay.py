@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,21 @@ def test_renamed_while_it_is_read(tmp_path: Path) -> None:
     assert [record.id for record in reading] == [1]
     with pytest.raises(SegmentGone):
         found(tmp_path, 0)
+
+
+def test_renamed_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment that is closed between the look at its folder and its opening is found under its new name."""
+    write(tmp_path, "0-.arrows", encode([batch(0.0), batch(1.0)])[0])
+    listdir = os.listdir
+
+    def list_and_close(folder: Path) -> list[str]:
+        listed = listdir(folder)
+        if "0-.arrows" in listed:
+            (tmp_path / "0-.arrows").rename(tmp_path / "0-1.arrows")
+        return listed
+
+    monkeypatch.setattr(os, "listdir", list_and_close)
+    assert found(tmp_path, 0) == [(0, [0.0]), (1, [1.0])]
 
 
 @pytest.mark.timeout(20)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix import faults
 from crashmatrix.reference_wal import EngineClosed, InvalidInput, UnknownTable
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
-from crashmatrix.reference_wal.log.table_logs import NoLog, TableLogs
+from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from tests.reference_wal.log.logs import assert_sizes
@@ -36,6 +37,27 @@ def test_a_log_begins_where_the_ids_are(tmp_path: Path) -> None:
     assert logs.stop("t").append(batch(4.0)) == 6
     assert list((tmp_path / "wal").iterdir()) == []
     assert list(logs.log("t").unpersisted()) == []
+    logs.close()
+
+
+def test_who_a_log_is(tmp_path: Path) -> None:
+    """A log has the table, the schema and the identity that it was given, switched on and off as well; there is always one."""
+    logs, seen = made(tmp_path / "wal"), list[str]()
+
+    def see(log: Log) -> None:
+        assert (log.table, log.identity, log.schema) == ("u", "of u", SCHEMA)
+        seen.append(type(log).__name__)
+
+    see(logs.create("u", SCHEMA, identity="of u", logged=False))
+    see(logs.start("u", SCHEMA, identity="of u"))
+    faults.configure_callback("wal.remove_table.before_delete", lambda: see(logs.log("u")))
+    try:
+        see(logs.stop("u"))
+    finally:
+        faults.remove("wal.remove_table.before_delete")
+    logs.remove("u")
+    see(logs.create("u", SCHEMA, identity="of u", logged=True))
+    assert seen == ["NoLog", "SegmentedLog", "NoLog", "NoLog", "SegmentedLog"]
     logs.close()
 
 
@@ -66,6 +88,18 @@ def test_refusals(logged: bool, tmp_path: Path) -> None:
     for each in (other, logs.log("t")):
         with pytest.raises(EngineClosed):
             each.append(batch(1.0))
+
+
+def test_a_close_that_fails(tmp_path: Path) -> None:
+    """No table takes a batch afterwards, whether it has a log or not."""
+    logs = made(tmp_path / "wal")
+    for name in "uv":
+        logs.create(name, SCHEMA, identity=f"of {name}", logged=True).append(batch(1.0))
+    with faults.scenario("wal.close.before_write=raise(EIO)"), pytest.raises(OSError, match="output"):
+        logs.close()
+    for name in "tuv":
+        with pytest.raises(EngineClosed):
+            logs.log(name).append(batch(1.0))
 
 
 def test_segment_size(tmp_path: Path) -> None:

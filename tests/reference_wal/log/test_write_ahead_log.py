@@ -139,6 +139,31 @@ def test_a_log_that_is_gone_and_a_disk_that_fails(tmp_path: Path) -> None:
         assert caught.value.errno == errno.ELOOP
 
 
+def test_removals_take_turns(tmp_path: Path) -> None:
+    """A removal is through, with the hidden folder gone, before another thread makes and removes a log of that name."""
+    with opened(tmp_path) as wal:
+        wal.create_table_log("t", SCHEMA)
+
+        def again() -> None:
+            wal.create_table_log("t", SCHEMA)
+            wal.remove_table_log("t")
+
+        other = threading.Thread(target=again)
+
+        def meanwhile() -> None:
+            if not other.ident:
+                other.start()
+                other.join(0.1)
+
+        faults.configure_callback("wal.remove_table.before_delete", meanwhile)
+        try:
+            wal.remove_table_log("t")
+            other.join()
+        finally:
+            faults.remove("wal.remove_table.before_delete")
+        assert wal.tables == [] and list(tmp_path.iterdir()) == []
+
+
 UNKNOWN: dict[str, Callable[[WriteAheadLog], object]] = {
     "append": lambda wal: wal.append("u", batch(1.0)),
     "mark_persisted": lambda wal: wal.mark_persisted("u", []),
