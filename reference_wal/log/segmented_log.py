@@ -259,9 +259,7 @@ class SegmentedLog:
                             raise UnknownTable(self.table, [])
                         self._replayed += 1
                         yield record.id, record.batch
-                if (
-                    due <= last
-                ):  # Zeros, or the end of the file: right behind the last record of a log, and nowhere else.
+                if due <= last:  # Zeros, or the end of the file, where records had been durable.
                     raise LogCorrupted(self.folder, f"the segment that begins at batch {start} ends before batch {due}")
             except SegmentGone:
                 if not self._retention.persisted.covers(start, last):

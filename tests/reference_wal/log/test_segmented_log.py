@@ -178,6 +178,16 @@ def test_all_retired_while_it_is_read(tmp_path: Path) -> None:
         assert list(reading) == []
 
 
+def test_one_retired_while_it_is_read(tmp_path: Path) -> None:
+    """A reader goes on behind a segment that is gone, if its own batches are persisted, whatever the others are."""
+    with closing(six(tmp_path)) as log:
+        reading = log.unpersisted()
+        assert next(reading)[0] == 0
+        log.mark_persisted([2, 3])
+        assert names(log) == ["0-1.arrows", "4-.arrows"]
+        assert [batch_id for batch_id, _ in reading] == [1, 4]
+
+
 def test_truncate(tmp_path: Path) -> None:
     """Truncating drops every batch and its space; ids go on, also after a restart."""
     log = six(tmp_path)
