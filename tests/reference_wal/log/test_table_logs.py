@@ -142,7 +142,7 @@ def test_sizes_are_set_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("on", [True, False])
 def test_a_size_is_set_while_a_log_is_switched(on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds for every log, so for this one as well: the size that goes with the table is not put in its place."""
-    logs, size = made(tmp_path / "wal"), SegmentedLog.segment_bytes_max
+    logs, size = made(tmp_path / "wal"), vars(SegmentedLog)["segment_bytes_max"]
     second = threading.Thread(target=logs.change_segment_size, args=(88,))
 
     def set_meanwhile(*_: object) -> None:
