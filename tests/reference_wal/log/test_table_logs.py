@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,30 @@ def test_a_log_begins_where_the_ids_are(tmp_path: Path) -> None:
     assert logs.stop("t").append(batch(4.0)) == 6
     assert list((tmp_path / "wal").iterdir()) == []
     assert list(logs.log("t").unpersisted()) == []
+    logs.close()
+
+
+def test_the_first_two_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tables whose logs are the first, and are started at once, both have one, the one that is returned."""
+    logs, make = made(tmp_path / "wal"), WriteAheadLog.__init__
+    started = dict[str, Log]()
+
+    def start(name: str) -> None:
+        started[name] = logs.start(name, SCHEMA, identity=f"of {name}")
+
+    second = threading.Thread(target=start, args=("v",))
+
+    def make_slowly(wal: WriteAheadLog, *given: Any, **options: Any) -> None:
+        if not second.ident:
+            second.start()
+            second.join(0.1)
+        make(wal, *given, **options)
+
+    monkeypatch.setattr(WriteAheadLog, "__init__", make_slowly)
+    start("u")
+    second.join()
+    for name in "uv":
+        assert (started[name].append(batch(1.0)), logs.log(name).append(batch(2.0))) == (0, 1)
     logs.close()
 
 
@@ -227,7 +252,7 @@ def test_nothing_is_held() -> None:
 def test_refusals_without_a_log() -> None:
     """A batch of another schema is refused and takes no id; a log that is closed takes no batch."""
     log = NoLog("t", SCHEMA, "log", next_id=3)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput, match="table 't' has"):
         log.append(batch(1.0).select(["value"]))
     assert log.append(batch(1.0)) == 3
     log.closed = True
