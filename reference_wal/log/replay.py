@@ -14,7 +14,14 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal.durable_io import names_in
 from crashmatrix.reference_wal.errors import LogCorrupted
-from crashmatrix.reference_wal.log.segments.segment import Damage, Record, open_segment, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.segment import (
+    Damage,
+    Record,
+    SegmentName,
+    open_segment,
+    read_opening,
+    read_records,
+)
 
 __all__ = ["SegmentGone", "replay_segment"]
 
@@ -44,7 +51,7 @@ def replay_segment(folder: Path, start: int, end_bytes: int | None) -> Iterator[
 
 def _open(folder: Path, start: int) -> tuple[Path, pa.NativeFile]:
     first, unopened = f"{start}-", ""
-    while names := [name for name in names_in(folder) if name.startswith(first) and name.endswith(".arrows")]:
+    while names := [name for name in names_in(folder) if name.startswith(first) and SegmentName.parse(name)]:
         path = folder / names[0]
         try:
             return path, open_segment(path)

@@ -60,7 +60,7 @@ class SegmentWriter:
         self.sync_seconds = 0.0
 
     @classmethod
-    def create(cls, log: LogIdentity, sizes: SegmentSizes, next_id: int = 0) -> SegmentWriter:
+    def create(cls, log: LogIdentity, sizes: SegmentSizes, next_id: int) -> SegmentWriter:
         """Start the segment of this id; durable on return. Raises OSError."""
         return cls(log, sizes, _new_segment(log, sizes, next_id), next_id)
 

@@ -150,12 +150,13 @@ class SegmentedLog:
         Entry.settle_all(group, first_id)
 
     def _usable(self) -> SegmentWriter:
-        if self._poisoned is None and self._writer.is_open:
-            return self._writer
-        self._queue.clear()  # Each caller that queues comes here as well, and gets the same error.
-        self.refuse_if_poisoned()
-        self._refuse_if_closed()
-        raise AssertionError("a log that is neither poisoned nor closed has an open segment")
+        try:
+            self.refuse_if_poisoned()
+            self._refuse_if_closed()
+        except ReferenceWalError:
+            self._queue.clear()  # Each caller that queues comes here as well, and gets the same error.
+            raise
+        return self._writer
 
     def _refuse_if_closed(self) -> None:
         if self._removed:
@@ -236,7 +237,7 @@ class SegmentedLog:
         and leaves out what was not acknowledged. Works on a closed log as long as its segments are there.
 
         Raises:
-            LogCorrupted: a record changed since the log was opened.
+            LogCorrupted: a record changed since the log was opened, or is gone.
             UnknownTable: the log was removed before all was read.
             EngineClosed: it was closed, and a segment is gone since.
         """
@@ -247,8 +248,10 @@ class SegmentedLog:
             if not self._writer.is_empty:
                 segments.append((self._writer.start_id, self.next_id - 1, self._writer.active.end_bytes))
         for start, last, end_bytes in segments:
+            due = start
             try:
                 for record in replay_segment(self.folder, start, end_bytes):
+                    due = record.id + 1
                     # Looked at first: a log that is switched off has every batch persisted before it goes.
                     removed = self._removed
                     if record.id not in self._retention.persisted:
@@ -256,6 +259,8 @@ class SegmentedLog:
                             raise UnknownTable(self.table, [])
                         self._replayed += 1
                         yield record.id, record.batch
+                if due <= last:  # Zeros, or the end of the file, where records had been durable.
+                    raise LogCorrupted(self.folder, f"the segment that begins at batch {start} ends before batch {due}")
             except SegmentGone:
                 if not self._retention.persisted.covers(start, last):
                     self._refuse_if_closed()

@@ -153,17 +153,20 @@ class TableLogs:
         with self._lock:
             self._wal = self._wal or self._made(None)
         self._wal.create_table_log(table, schema, identity=identity, next_id=next_id)
-        log, stand_in = self._wal.log(table), self._stand_ins.pop(table, None)
-        if stand_in is not None and stand_in.segment_bytes_max:
-            log.segment_bytes_max = stand_in.segment_bytes_max
+        log = self._wal.log(table)
+        with self._lock:  # A size that is set for every log meanwhile holds for this one as well.
+            stand_in = self._stand_ins.pop(table, None)
+            if stand_in is not None and stand_in.segment_bytes_max:
+                log.segment_bytes_max = stand_in.segment_bytes_max
         return log
 
     def stop(self, table: str) -> Log:
         """Remove the table's log, whose every batch is persisted; durable on return. Raises OSError, LogPoisoned."""
         assert self._wal is not None
         log = self._wal.log(table)
-        stand_in = self._stand_in(table, log.schema, log.identity, log.next_id)
-        stand_in.segment_bytes_max = log.segment_bytes_max
+        with self._lock:  # Likewise.
+            stand_in = self._stand_in(table, log.schema, log.identity, log.next_id)
+            stand_in.segment_bytes_max = log.segment_bytes_max
         self._wal.remove_table_log(table)
         return stand_in
 

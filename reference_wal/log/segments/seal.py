@@ -55,7 +55,7 @@ class SealForm:
 
     prefix: bytes
     suffix: bytes
-    salt: int = 0
+    salt: int
 
     @classmethod
     def of(cls, message: bytes, salt: int = 0) -> SealForm | None:

@@ -237,6 +237,29 @@ def test_a_caller_that_is_awake_as_it_gets_its_id(log: SegmentedLog, monkeypatch
     assert [appender.id for appender in appenders] == list(range(4))
 
 
+def test_a_caller_that_is_awake_during_the_sync(log: SegmentedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that was woken too early, for whatever reason, has no id yet, and sleeps again until its batch is durable."""
+    sleep, slept = Entry.sleep, list[Entry]()
+
+    def note(entry: Entry) -> None:
+        slept.append(entry)
+        sleep(entry)
+
+    monkeypatch.setattr(Entry, "sleep", note)
+    with held_at("wal.append.before_sync") as (arrived, go_on):
+        with log.quiet():
+            appenders = queue(log, range(3))
+            until(lambda: len(slept) == 3)
+        assert arrived.wait(SECONDS_MAX)
+        for entry in slept[:]:
+            entry.wake()
+        until(lambda: len(slept) == 5 or any(appender.id is not None for appender in appenders))
+        assert [appender.id for appender in appenders] == [None, None, None]
+        go_on.set()
+        join(appenders)
+    assert [appender.id for appender in appenders] == [0, 1, 2]
+
+
 class Interrupted(Appender):
     """A thread with one batch that is interrupted at one of the points, counted from 0, where Python looks for interrupts:
     the beginning of a function, and the return from one in C; in the modules of the queue and the log.

@@ -118,6 +118,17 @@ HIDDEN: dict[str, tuple[pa.Field, pa.Array, str]] = {
     ),
     "a map's value": (pa.field("c", MARKS), pa.array([[("k", 1)], [("k", None)]], MARKS), "c.value"),
     "a map's value in a slice": (pa.field("c", MARKS), pa.array([[("k", 1)], [("k", None)]], MARKS).slice(1), "c.value"),
+    "a list view's": (
+        pa.field("c", pa.list_view(NUMBERS.value_field)), pa.array([[1, None]], pa.list_view(NUMBERS.value_field)), "c.item",
+    ),
+    "a large list view's": (
+        pa.field("c", pa.large_list_view(NUMBERS.value_field)),
+        pa.array([[1, None]], pa.large_list_view(NUMBERS.value_field)),
+        "c.item",
+    ),
+    "within a map's key": (
+        pa.field("c", pa.map_(POINT, pa.int64())), pa.array([[({"x": None}, 1)]], pa.map_(POINT, pa.int64())), "c.key.x",
+    ),
     "a struct within a struct": (
         pa.field("c", pa.struct([required("s", POINT)])), pa.array([{"s": None}], pa.struct([required("s", POINT)])), "c.s",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ def test_by_its_first_id(name: str, tmp_path: Path) -> None:
         found(tmp_path, 4)
 
 
+@pytest.mark.parametrize("name", ["4-.tmp", "4-6.tmp", "4-6 (copy).arrows", "4-old.arrows", "4-6.arrows.bak", "4-"])
+def test_a_file_with_a_like_name(name: str, tmp_path: Path) -> None:
+    """A file that is not a segment by its name is neither read in the place of one nor taken for one, whatever it holds."""
+    write(tmp_path, name, encode([batch(0.0)], start=4)[0])
+    with pytest.raises(SegmentGone):
+        found(tmp_path, 4)
+    write(tmp_path, "4-6.arrows", encode([batch(4.0), batch(5.0), batch(6.0)], start=4)[0])
+    assert found(tmp_path, 4) == [(4, [4.0]), (5, [5.0]), (6, [6.0])]
+
+
 @pytest.mark.parametrize("records", range(4))
 def test_up_to_a_position(records: int, tmp_path: Path) -> None:
     """Only what was durable when the replay began is looked at, whatever comes after it."""
@@ -49,6 +60,21 @@ def test_renamed_while_it_is_read(tmp_path: Path) -> None:
     assert [record.id for record in reading] == [1]
     with pytest.raises(SegmentGone):
         found(tmp_path, 0)
+
+
+def test_renamed_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment that is closed between the look at its folder and its opening is found under its new name."""
+    write(tmp_path, "0-.arrows", encode([batch(0.0), batch(1.0)])[0])
+    listdir = os.listdir
+
+    def list_and_close(folder: Path) -> list[str]:
+        listed = listdir(folder)
+        if "0-.arrows" in listed:
+            (tmp_path / "0-.arrows").rename(tmp_path / "0-1.arrows")
+        return listed
+
+    monkeypatch.setattr(os, "listdir", list_and_close)
+    assert found(tmp_path, 0) == [(0, [0.0]), (1, [1.0])]
 
 
 @pytest.mark.timeout(20)

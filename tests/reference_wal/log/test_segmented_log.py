@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, InvalidInput, LogCorrupted, LogPoisoned
+from crashmatrix.reference_wal.log.end import END
 from crashmatrix.reference_wal.log.segment_writer import SegmentWriter
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from tests.reference_wal.log.logs import LARGE, closing, create, fill, ids, names, reopen
@@ -176,6 +178,16 @@ def test_all_retired_while_it_is_read(tmp_path: Path) -> None:
         assert list(reading) == []
 
 
+def test_one_retired_while_it_is_read(tmp_path: Path) -> None:
+    """A reader goes on behind a segment that is gone, if its own batches are persisted, whatever the others are."""
+    with closing(six(tmp_path)) as log:
+        reading = log.unpersisted()
+        assert next(reading)[0] == 0
+        log.mark_persisted([2, 3])
+        assert names(log) == ["0-1.arrows", "4-.arrows"]
+        assert [batch_id for batch_id, _ in reading] == [1, 4]
+
+
 def test_truncate(tmp_path: Path) -> None:
     """Truncating drops every batch and its space; ids go on, also after a restart."""
     log = six(tmp_path)
@@ -296,6 +308,38 @@ def test_a_segment_that_vanishes(active: bool, marked: list[int], tmp_path: Path
         next(log.folder.glob("0-*.arrows")).unlink()
         with pytest.raises(LogCorrupted, match="begins at batch 0 is gone"):
             ids(log)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("kept", range(3))
+def test_records_that_vanish(kept: int, active: bool, cut: bool, tmp_path: Path) -> None:
+    """A segment that ends too early, by the end of the file or by zeros, is damaged: no acknowledged batch is left out."""
+    with closing(create(tmp_path)) as log:
+        fill(log, 3)
+        ends = encode([batch(float(number)) for number in range(3)], identity=log.identity)[1]
+        if not active:
+            log.rotate()
+            fill(log, 1)
+        path = next(log.folder.glob("0-*.arrows"))
+        size = path.stat().st_size
+        os.truncate(path, ends[kept])
+        os.truncate(path, ends[kept] if cut else size)
+        reading = log.unpersisted()
+        assert [next(reading)[0] for _ in range(kept)] == list(range(kept))
+        with pytest.raises(LogCorrupted, match=f"begins at batch 0 ends before batch {kept}"):
+            next(reading)
+
+
+def test_closed_twice(tmp_path: Path) -> None:
+    """A log that is closed changes nothing more in its folder, which may be another log's by then, or gone."""
+    log = create(tmp_path)
+    fill(log, 1)
+    log.close()
+    assert (log.folder / END).exists()
+    (log.folder / END).unlink()
+    log.close()
+    assert sorted(contents(log.folder)) == ["0-.arrows"]
 
 
 def test_truncating_keeps_others_from_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from crashmatrix import faults
 from crashmatrix.reference_wal import EngineClosed, InvalidInput, UnknownTable
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
-from crashmatrix.reference_wal.log.table_logs import NoLog, TableLogs
+from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from tests.reference_wal.log.logs import assert_sizes
@@ -36,6 +38,51 @@ def test_a_log_begins_where_the_ids_are(tmp_path: Path) -> None:
     assert logs.stop("t").append(batch(4.0)) == 6
     assert list((tmp_path / "wal").iterdir()) == []
     assert list(logs.log("t").unpersisted()) == []
+    logs.close()
+
+
+def test_the_first_two_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tables whose logs are the first, and are started at once, both have one, the one that is returned."""
+    logs, make = made(tmp_path / "wal"), WriteAheadLog.__init__
+    started = dict[str, Log]()
+
+    def start(name: str) -> None:
+        started[name] = logs.start(name, SCHEMA, identity=f"of {name}")
+
+    second = threading.Thread(target=start, args=("v",))
+
+    def make_slowly(wal: WriteAheadLog, *given: Any, **options: Any) -> None:
+        if not second.ident:
+            second.start()
+            second.join(0.1)
+        make(wal, *given, **options)
+
+    monkeypatch.setattr(WriteAheadLog, "__init__", make_slowly)
+    start("u")
+    second.join()
+    for name in "uv":
+        assert (started[name].append(batch(1.0)), logs.log(name).append(batch(2.0))) == (0, 1)
+    logs.close()
+
+
+def test_who_a_log_is(tmp_path: Path) -> None:
+    """A log has the table, the schema and the identity that it was given, switched on and off as well; there is always one."""
+    logs, seen = made(tmp_path / "wal"), list[str]()
+
+    def see(log: Log) -> None:
+        assert (log.table, log.identity, log.schema) == ("u", "of u", SCHEMA)
+        seen.append(type(log).__name__)
+
+    see(logs.create("u", SCHEMA, identity="of u", logged=False))
+    see(logs.start("u", SCHEMA, identity="of u"))
+    faults.configure_callback("wal.remove_table.before_delete", lambda: see(logs.log("u")))
+    try:
+        see(logs.stop("u"))
+    finally:
+        faults.remove("wal.remove_table.before_delete")
+    logs.remove("u")
+    see(logs.create("u", SCHEMA, identity="of u", logged=True))
+    assert seen == ["NoLog", "SegmentedLog", "NoLog", "NoLog", "SegmentedLog"]
     logs.close()
 
 
@@ -66,6 +113,18 @@ def test_refusals(logged: bool, tmp_path: Path) -> None:
     for each in (other, logs.log("t")):
         with pytest.raises(EngineClosed):
             each.append(batch(1.0))
+
+
+def test_a_close_that_fails(tmp_path: Path) -> None:
+    """No table takes a batch afterwards, whether it has a log or not."""
+    logs = made(tmp_path / "wal")
+    for name in "uv":
+        logs.create(name, SCHEMA, identity=f"of {name}", logged=True).append(batch(1.0))
+    with faults.scenario("wal.close.before_write=raise(EIO)"), pytest.raises(OSError, match="output"):
+        logs.close()
+    for name in "tuv":
+        with pytest.raises(EngineClosed):
+            logs.log(name).append(batch(1.0))
 
 
 def test_segment_size(tmp_path: Path) -> None:
@@ -101,6 +160,41 @@ def test_sizes_are_set_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(WriteAheadLog, "change_segment_size", slow)
     logs.change_segment_size(77)
     second.join()
+    assert logs.log("t").segment_bytes_max == 88
+    logs.close()
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_size_is_set_while_a_log_is_switched(on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds for every log, so for this one as well: the size that goes with the table is not put in its place."""
+    logs, size = made(tmp_path / "wal"), vars(SegmentedLog)["segment_bytes_max"]
+    second = threading.Thread(target=logs.change_segment_size, args=(88,))
+
+    def set_meanwhile(*_: object) -> None:
+        if not second.ident:
+            second.start()
+            second.join(0.1)
+
+    def get_slowly(log: SegmentedLog) -> int:
+        found: int = size.__get__(log)
+        set_meanwhile()
+        return found
+
+    def set_slowly(log: SegmentedLog, value: int) -> None:
+        set_meanwhile()
+        size.__set__(log, value)
+
+    logs.log("t").segment_bytes_max = 55
+    if not on:
+        logs.start("t", SCHEMA, identity="of t", next_id=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            SegmentedLog, "segment_bytes_max", property(size.__get__, set_slowly) if on else property(get_slowly)
+        )
+        logs.start("t", SCHEMA, identity="of t", next_id=3) if on else logs.stop("t")
+        second.join()
+    if not on:
+        logs.start("t", SCHEMA, identity="of t", next_id=3)
     assert logs.log("t").segment_bytes_max == 88
     logs.close()
 
@@ -158,7 +252,7 @@ def test_nothing_is_held() -> None:
 def test_refusals_without_a_log() -> None:
     """A batch of another schema is refused and takes no id; a log that is closed takes no batch."""
     log = NoLog("t", SCHEMA, "log", next_id=3)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput, match="table 't' has"):
         log.append(batch(1.0).select(["value"]))
     assert log.append(batch(1.0)) == 3
     log.closed = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,7 @@ import pytest
 from crashmatrix import faults
 from crashmatrix.reference_wal import (
     AppendFailed,
+    InvalidInput,
     LogCorrupted,
     LogPoisoned,
     TableExists,
@@ -51,10 +53,10 @@ def test_the_life_of_a_table(tmp_path: Path) -> None:
         assert wal.tables == []
 
 
-@pytest.mark.parametrize("made_again", [False, True])
-def test_reading_beside_a_removal(made_again: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("made_again", [None, 0, 2])
+def test_reading_beside_a_removal(made_again: int | None, tmp_path: Path) -> None:
     """Who reads a log that is removed meanwhile learns that it is gone; it is not called damaged, and a later log of the same
-    name is not read in its place.
+    name is not read in its place, whether it has as many batches or none.
     """
     with opened(tmp_path, segment_bytes_max=1) as wal:
         wal.create_table_log("t", SCHEMA)
@@ -65,9 +67,9 @@ def test_reading_beside_a_removal(made_again: bool, tmp_path: Path) -> None:
         assert [next(reading)[0] for reading in readings[:2]] == [0, 0]
         assert next(readings[1])[0] == 1
         wal.remove_table_log("t")
-        if made_again:
+        if made_again is not None:
             wal.create_table_log("t", SCHEMA)
-            assert [wal.append("t", batch(value)) for value in (7.0, 8.0)] == [0, 1]
+            assert [wal.append("t", batch(7.0)) for _ in range(made_again)] == list(range(made_again))
         for reading in readings:
             with pytest.raises(UnknownTable):
                 next(reading)
@@ -110,6 +112,56 @@ def test_create_twice(tmp_path: Path) -> None:
         with pytest.raises(TableExists, match="'t' exists already"):
             wal.create_table_log("t", pa.schema([("x", pa.int8())]))
         assert rows(wal, "t") == [(0, [0.0])]
+
+
+@pytest.mark.parametrize("next_id", [-1, -2])
+def test_ids_begin_at_0(next_id: int, tmp_path: Path) -> None:
+    """A log cannot begin below, and nothing of one that was to is on disk; one that begins at 0 is made."""
+    with opened(tmp_path) as wal:
+        with pytest.raises(InvalidInput, match=f"cannot be {next_id}; ids begin at 0"):
+            wal.create_table_log("t", SCHEMA, next_id=next_id)
+        assert wal.tables == [] and list(tmp_path.iterdir()) == []
+        wal.create_table_log("t", SCHEMA, next_id=0)
+        assert wal.append("t", batch(0.0)) == 0
+
+
+def test_a_log_that_is_gone_and_a_disk_that_fails(tmp_path: Path) -> None:
+    """Who reads a removed log while the disk fails gets the disk's own error, with its number, as from any other log."""
+    with opened(tmp_path) as wal:
+        wal.create_table_log("t", SCHEMA)
+        wal.append("t", batch(0.0))
+        reading = wal.log("t").unpersisted()
+        wal.remove_table_log("t")
+        (tmp_path / "t").mkdir()
+        (tmp_path / "t" / "0-.arrows").symlink_to("0-.arrows")
+        with pytest.raises(OSError, match="symbolic links") as caught:
+            next(reading)
+        assert caught.value.errno == errno.ELOOP
+
+
+def test_removals_take_turns(tmp_path: Path) -> None:
+    """A removal is through, with the hidden folder gone, before another thread makes and removes a log of that name."""
+    with opened(tmp_path) as wal:
+        wal.create_table_log("t", SCHEMA)
+
+        def again() -> None:
+            wal.create_table_log("t", SCHEMA)
+            wal.remove_table_log("t")
+
+        other = threading.Thread(target=again)
+
+        def meanwhile() -> None:
+            if not other.ident:
+                other.start()
+                other.join(0.1)
+
+        faults.configure_callback("wal.remove_table.before_delete", meanwhile)
+        try:
+            wal.remove_table_log("t")
+            other.join()
+        finally:
+            faults.remove("wal.remove_table.before_delete")
+        assert wal.tables == [] and list(tmp_path.iterdir()) == []
 
 
 UNKNOWN: dict[str, Callable[[WriteAheadLog], object]] = {

@@ -122,6 +122,16 @@ def test_zeros_behind_a_group(size: int, zeros: int, left: int, tmp_path: Path) 
     assert (tmp_path / "0-5.arrows").read_bytes() == written
 
 
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_few_zeros_are_cut_off(left: int, tmp_path: Path) -> None:
+    """A closed segment ends with its last record, however few zeros were left behind it."""
+    encoder = SegmentEncoder(SCHEMA, SegmentHeader("log", "t", 0))
+    segment = ActiveSegment.create(tmp_path, 0, encoder, zeros_bytes=10 + left)
+    segment.write([b"a" * 10], zeros_bytes=0)
+    segment.finish(0)
+    assert (tmp_path / "0-0.arrows").read_bytes() == encoder.header_bytes + b"a" * 10
+
+
 def test_how_long_the_sync_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write returns the seconds of its sync, and not those of anything else."""
     now = [0.0]

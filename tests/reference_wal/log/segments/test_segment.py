@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -105,6 +106,19 @@ def test_any_arrow_reader_opens_it(written: list[pa.RecordBatch], tmp_path: Path
         table = pa.ipc.open_stream(file).read_all()
 
     assert table.to_pylist() == pa.Table.from_batches(written).to_pylist()
+
+
+@pytest.mark.parametrize("start", [0, 7])
+def test_the_header_has_a_seal(start: int) -> None:
+    """It has the segment's first id, stands for the file's beginning, and says that nothing was durable before."""
+    data, bounds = encode([], start=start)
+    opening = read_opening(pa.BufferReader(data))
+    assert opening is not None and bounds == [len(data)]
+    form = replace(opening.form, salt=0)
+    seal = form.read(data[-form.size :], 0)
+    assert seal is not None
+    assert (seal.id, seal.offset, seal.synced, seal.length) == (start, 0, 0, len(data))
+    assert seal.checksum == opening.form.salt
 
 
 def test_schema_metadata_survives() -> None:

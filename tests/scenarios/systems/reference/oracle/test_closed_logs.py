@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal import WriteAheadLog
 from crashmatrix.reference_wal.errors import LogCorrupted
-from crashmatrix.reference_wal.log import persisted, replay, segmented_log
+from crashmatrix.reference_wal.log import persisted
 from crashmatrix.reference_wal.log.end import END
-from crashmatrix.reference_wal.log.segments.segment import Record
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 
@@ -81,10 +80,12 @@ def test_a_checksum_that_leaves_out_a_byte(root: Path, monkeypatch: pytest.Monke
 def test_damage_that_ends_a_segment_in_silence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While segments are open, too."""
 
-    def silent(*arguments: Any) -> Iterator[Record]:
-        with suppress(LogCorrupted):
-            yield from replay.replay_segment(*arguments)
+    unpersisted = SegmentedLog.unpersisted
 
-    monkeypatch.setattr(segmented_log, "replay_segment", silent)
+    def silent(log: SegmentedLog) -> Iterator[tuple[int, pa.RecordBatch]]:
+        with suppress(LogCorrupted):
+            yield from unpersisted(log)
+
+    monkeypatch.setattr(SegmentedLog, "unpersisted", silent)
     with pytest.raises(PromiseBroken, match="was changed while it was open, and other rows were returned"):
         refuse_changed_bytes(root, opened, look, 0)

@@ -77,7 +77,7 @@ BUGS: dict[str, tuple[object, str, object, str]] = {
     "removed": (SegmentedLog, "_removed", property(lambda _: False, lambda *_: None), "errors of appends that waited"),
     "poisoned": (SegmentedLog, "refuse_if_poisoned", lambda _: None, "errors of appends|after an interrupt"),
     "asleep": (AppendQueue, "clear", forgotten, "an append sleeps on"),
-    "gone": (segmented_log, "replay_segment", silent, "raised nothing, where"),
+    "gone": (segmented_log, "replay_segment", silent, "without a segment raised LogCorrupted, not EngineClosed"),
     "negative": (WriteAheadLog, "create_table_log", from_any_id, "a log from id -1 on raised nothing"),
     "held": (SegmentedLog, "close", not_let_go, "still holds|raised nothing"),
     "without a log": (table_logs.NoLog, "append", given_out, "a table that was dropped raised nothing"),
