@@ -32,14 +32,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from crashmatrix.reference_wal.delta import checkpoint, folder as table_folder
 from crashmatrix.reference_wal.delta.commit import add_action, commit_properties, marker_of, schema_of
 from crashmatrix.reference_wal.delta.folder import NO_HOOKS, commit_path
-from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_rows, rows_in
+from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_rows, rows_in, types_in
 from crashmatrix.reference_wal.delta.place import checked_place
 from crashmatrix.reference_wal.delta.sealed_commit import is_whole
 from crashmatrix.reference_wal.durable_io import make_folder, settle, step, sync_directory, sync_path, write_all
@@ -81,18 +80,18 @@ def refuse_unfit(uri: str, files: Iterable[Path], schema: pa.Schema) -> None:
     A file that is added as it is would make the receiving table unreadable. Raises ParquetDamaged, OSError.
     """
     for file in files:
-        found = pq.read_schema(pa.BufferReader(read_bytes(file)))
-        others = [field for field in schema if not found.field(field.name).type.equals(field.type)]
+        found = types_in(file, read_bytes(file), schema.names)
+        others = [(field, kind) for field, kind in zip(schema, found, strict=True) if not kind.equals(field.type)]
         if not others:
             continue
         rows = read_rows(file)
-        for field in others:
+        for field, kind in others:
             try:
                 rows[field.name].cast(field.type)
             except pa.ArrowException as error:
                 raise InvalidInput(
                     f"column {field.name!r} has values that {uri} cannot hold: it is {field.type} there, and "
-                    f"{found.field(field.name).type} here ({error})"
+                    f"{kind} here ({error})"
                 ) from error
 
 

@@ -101,7 +101,7 @@ class Transfer:
             raise TableCorrupted(self._path, "the note of a transfer cut short does not fit its checksum")
         try:
             return Intent(**json.loads(data if content is None else content))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:  # Lists in lists in lists.
             raise TableCorrupted(self._path, f"is not the note of a transfer cut short ({error})") from error
 
     def receiver(self, uri: str, storage_options: Mapping[str, str] | None, schema: pa.Schema) -> Receiver:

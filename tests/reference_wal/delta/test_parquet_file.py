@@ -272,15 +272,25 @@ def test_an_older_file_that_is_no_parquet_is_named(damage: Callable[[bytes], byt
 
 
 @pytest.mark.parametrize(
-    "other", [{"x": [1]}, {"timestamp": ["a"], "station": ["b"], "value": ["c"]}], ids=["names", "types"]
+    ("other", "error", "problem"),
+    [
+        pytest.param({"x": [1]}, ParquetDamaged, "has other columns", id="names"),
+        pytest.param({"timestamp": ["a"], "station": ["b"], "value": ["c"]}, TransferFailed, "string here", id="types"),
+    ],
 )
-def test_an_older_file_with_other_columns_is_named(other: dict[str, list[object]], tmp_path: Path) -> None:
-    """A whole file that is not of the table has other columns, or values that are not of their types."""
+def test_an_older_file_with_other_columns_is_named(
+    other: dict[str, list[object]], error: type[Exception], problem: str, tmp_path: Path
+) -> None:
+    """A whole file that is not of the table has other columns, or values that are not of their types; it stays here."""
     opened(tmp_path).close()
     file = make_old(tmp_path)[0]
     with opened(tmp_path) as engine:
         pq.write_table(pa.table(other), file)
         assert refused(lambda: engine.read("t"), file)
+        with pytest.raises(error, match=problem):
+            engine.transfer("t", tmp_path / "there")
+        assert received(tmp_path / "there") == []
+        engine.ingest("t", batch(3.0))
 
 
 def test_segments_with_a_null_are_damage(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from crashmatrix.reference_wal import InvalidInput, ParquetDamaged, TransferFail
 from crashmatrix.reference_wal.delta import receiver as receiver_module
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at, refuse_unfit
 from tests.reference_wal.delta.stores import json_of, store
-from tests.reference_wal.support import SCHEMA, contents, opened_as
+from tests.reference_wal.support import SCHEMA, contents, flipped, opened_as
 
 SENDER = "log/t/transfer"
 PLACES = [
@@ -199,6 +199,20 @@ def test_each_file_is_looked_at(tmp_path: Path) -> None:
     refuse_unfit("t", files[:1], schema)
     with pytest.raises(InvalidInput, match="column 'x' has values that t cannot hold"):
         refuse_unfit("t", files, schema)
+
+
+def test_a_file_that_nobody_can_check(tmp_path: Path) -> None:
+    """Whatever changed in a file whose name has no checksum, no error of Arrow's comes out: the file is named, or it fits."""
+    (file,) = sent(tmp_path, 1)
+    data, unchecked, refused = file.read_bytes(), file.with_name(f"{file.name[:41]}.parquet"), 0
+    for position in range(len(data)):
+        unchecked.write_bytes(flipped(data, position))
+        try:
+            refuse_unfit("t", [unchecked], SCHEMA)
+        except ParquetDamaged as error:
+            refused += 1
+            assert error.path == unchecked
+    assert refused > len(data) // 4
 
 
 # --- what is durable, and in which order

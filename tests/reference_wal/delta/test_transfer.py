@@ -591,3 +591,13 @@ def test_a_damaged_note_is_named(tmp_path: Path) -> None:
     note.write_bytes(data.partition(b"\n")[0])
     with StorageEngine.open(tmp_path / "e") as engine:
         assert numbers(engine.read("t")) == [1.0]
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b"{}", b"0", b"\xff", b"[" * 100_000])
+def test_a_note_that_is_none(note: bytes, tmp_path: Path) -> None:
+    """Without a checksum, anything but a note is named as well: other JSON, bytes that are not text, lists in lists."""
+    table = store_of(tmp_path)
+    (table.path / "_transfer.json").write_bytes(note)
+    with pytest.raises(TableCorrupted) as caught:
+        Transfer(table, APPLICATION).recover()
+    assert caught.value.path == table.path / "_transfer.json"
