@@ -77,7 +77,8 @@ def receiver_at(uri: str, storage_options: Mapping[str, str] | None, *, base: Pa
 def refuse_unfit(uri: str, files: Iterable[Path], schema: pa.Schema) -> None:
     """Raise InvalidInput if a value is outside of its column's type in Delta, which has no unsigned integers for example.
 
-    A file that is added as it is would make the receiving table unreadable. Raises ParquetDamaged, OSError.
+    A file that is added as it is would make the receiving table unreadable. Decodes rows only where types differ.
+    Raises ParquetDamaged, OSError.
     """
     for file in files:
         found = types_in(file, read_bytes(file), schema.names)

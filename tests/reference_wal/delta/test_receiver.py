@@ -16,6 +16,7 @@ from deltalake.exceptions import DeltaError
 
 from crashmatrix.reference_wal import InvalidInput, ParquetDamaged, TransferFailed
 from crashmatrix.reference_wal.delta import receiver as receiver_module
+from crashmatrix.reference_wal.delta.parquet_file import read_rows
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at, refuse_unfit
 from tests.reference_wal.delta.stores import json_of, store
 from tests.reference_wal.support import SCHEMA, contents, flipped, opened_as
@@ -190,8 +191,10 @@ def test_a_table_elsewhere(tmp_path: Path) -> None:
     assert (receiver.version(), receiver.received(SENDER)) == (1, 3)
 
 
-def test_each_file_is_looked_at(tmp_path: Path) -> None:
-    """One that fits does not speak for the next."""
+def test_each_file_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that fits does not speak for the next. Rows are decoded only of files whose types are others."""
+    decoded = list[Path]()
+    monkeypatch.setattr(receiver_module, "read_rows", lambda file: decoded.append(file) or read_rows(file))
     schema = pa.schema([("x", pa.int8())])
     files = [tmp_path / "fits.parquet", tmp_path / "other.parquet"]
     for file, array in zip(files, (pa.array([1], pa.int8()), pa.array([200], pa.uint8())), strict=True):
@@ -199,6 +202,7 @@ def test_each_file_is_looked_at(tmp_path: Path) -> None:
     refuse_unfit("t", files[:1], schema)
     with pytest.raises(InvalidInput, match="column 'x' has values that t cannot hold"):
         refuse_unfit("t", files, schema)
+    assert decoded == files[1:]
 
 
 def test_a_file_that_nobody_can_check(tmp_path: Path) -> None:

@@ -462,6 +462,14 @@ def test_another_sender_of_the_same_batches(monkeypatch: pytest.MonkeyPatch, tmp
     assert moment > 3
 
 
+def test_both_tables_have_the_number(tmp_path: Path) -> None:
+    """The commit here that removes the rows names their last batch, as the one there does that has them."""
+    table, receiver = store_of(tmp_path, 3), LocalReceiver(tmp_path / "there")
+    Transfer(table, APPLICATION).send(receiver, SCHEMA)
+    sender = f"{APPLICATION}/transfer"
+    assert (DeltaStore(table.path).marker(sender), receiver.received(sender)) == (2, 2)
+
+
 FORGETTING = [
     ("transfer.intent.before_unlink", True, 0),
     ("transfer.intent.after_unlink", False, 0),
