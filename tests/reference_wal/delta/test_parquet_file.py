@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import ParquetDamaged, StorageEngine, TableCorrupted, TransferFailed
+from crashmatrix.reference_wal.delta import parquet_file
 from crashmatrix.reference_wal.delta.parquet_file import read_files, read_rows, rows_in
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound
 from crashmatrix.reference_wal.models.segments import Shape
@@ -291,6 +292,20 @@ def test_an_older_file_with_other_columns_is_named(
             engine.transfer("t", tmp_path / "there")
         assert received(tmp_path / "there") == []
         engine.ingest("t", batch(3.0))
+
+
+def test_a_lack_of_memory_is_not_damage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody shall restore a file from a copy because this process has no memory; once it has, the file is read."""
+    with opened(tmp_path) as engine:
+
+        def fail(*_: object) -> None:
+            raise MemoryError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(parquet_file, "encoded", fail)
+            with pytest.raises(MemoryError):
+                engine.read("t")
+        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
 
 
 def test_segments_with_a_null_are_damage(tmp_path: Path) -> None:

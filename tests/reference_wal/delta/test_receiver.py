@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -56,9 +57,9 @@ def test_received_once(tmp_path: Path) -> None:
     """A new table is made, takes the files in one commit, and says up to which number it has them."""
     files, receiver = sent(tmp_path), LocalReceiver(tmp_path / "below" / "there")
     assert (receiver.version(), receiver.received(SENDER)) == (-1, -1)
-    receiver.check(SCHEMA)
+    assert receiver.check(SCHEMA) == -1
     receiver.create(SCHEMA)
-    assert (receiver.version(), receiver.received(SENDER)) == (0, -1)
+    assert (receiver.check(SCHEMA), receiver.version(), receiver.received(SENDER)) == (0, 0, -1)
 
     receiver.receive(files, SENDER, 5, 1, SCHEMA)
 
@@ -133,11 +134,13 @@ def test_columns_at_the_version_before(local: bool, tmp_path: Path) -> None:
     assert contents(path) == before
 
 
-def test_a_file_that_the_table_names(tmp_path: Path) -> None:
-    """A file that is in the receiving table is not written anew."""
-    files, receiver = sent(tmp_path), LocalReceiver(tmp_path / "there")
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_file_that_the_table_names(number: int, tmp_path: Path) -> None:
+    """A file that is in the receiving table is not written anew, whichever of them it is; nor is any other."""
+    files, receiver = sent(tmp_path, 3), LocalReceiver(tmp_path / "there")
     receiver.create(SCHEMA)
-    receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    named = sorted(files)[number]
+    receiver.receive({named: files[named]}, SENDER, 5, 1, SCHEMA)
     before = contents(receiver.path)
     with pytest.raises(InvalidInput, match="in the receiving table already"):
         receiver.receive(files, SENDER, 6, 2, SCHEMA)
@@ -298,6 +301,16 @@ def test_a_copy_that_was_there(tmp_path: Path) -> None:
     assert (copy.read_bytes(), receiver.received(SENDER)) == (data, 5)
 
 
+def test_nobody_else_may_write_a_copy(tmp_path: Path) -> None:
+    """Everybody may read it, as the sender's own file."""
+    files, receiver, mask = sent(tmp_path, 1), of_a_receiver(tmp_path), os.umask(0)
+    try:
+        receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    finally:
+        os.umask(mask)
+    assert [copy.stat().st_mode & 0o777 for copy in receiver.path.glob("*.parquet")] == [0o644]
+
+
 def shortened(copy: Path) -> None:
     copy.write_bytes(copy.read_bytes()[:-1])
 
@@ -377,6 +390,23 @@ def test_whose_error_it_is(
     with pytest.raises(raised):
         call(receiver, files)
     assert list(receiver.path.glob(".creating-*")) == []
+
+
+REFUSALS = ("EACCES", "EBUSY", "EEXIST", "ELOOP", "ENAMETOOLONG", "ENOTDIR", "ENOTEMPTY", "EPERM", "EROFS", "EXDEV")
+
+
+@pytest.mark.parametrize("name", [*REFUSALS, "EIO", "ENOSPC", "EDQUOT", "ENOMEM"])
+def test_a_folder_that_cannot_be_made(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A place where no table can be made refuses, and nothing is left there; an error of the disk is not a refusal."""
+
+    def fail(*_: object) -> None:
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(TransferFailed if name in REFUSALS else OSError) as caught:
+        LocalReceiver(tmp_path / "there").create(SCHEMA)
+    assert isinstance(caught.value, OSError) is (name not in REFUSALS)
+    assert name not in REFUSALS or list(tmp_path.glob("*")) == []
 
 
 def test_a_mount_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
