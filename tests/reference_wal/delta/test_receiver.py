@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,14 @@ def test_nobody_else_may_write_a_copy(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert [copy.stat().st_mode & 0o777 for copy in receiver.path.glob("*.parquet")] == [0o644]
+
+
+def test_the_name_of_a_copy(tmp_path: Path) -> None:
+    """It has 80 signs of the sender's name at most, so that it fits, and is the same in each version: so copies are found."""
+    (file,), receiver, sender = sent(tmp_path, 1), of_a_receiver(tmp_path), f"{'long_' * 50}/t/transfer"
+    receiver.receive({file: file.stat().st_size}, sender, 5, 1, SCHEMA)
+    exact = sha256(sender.encode()).hexdigest()[:32]
+    assert [copy.name for copy in receiver.path.glob("*.parquet")] == [f"{'long-' * 16}-{exact}-{file.name}"]
 
 
 def shortened(copy: Path) -> None:
