@@ -66,9 +66,11 @@ _REFUSALS = {
 def receiver_at(uri: str, storage_options: Mapping[str, str] | None, *, base: Path) -> Receiver:
     """Return the receiver at a local path (plain, from ``base``, or ``file://``) or at another URI that deltalake knows.
 
-    Raises: InvalidInput for a local path that deltalake takes for another.
+    Raises: InvalidInput for a local path that deltalake takes for another, and for a file of another machine.
     """
     parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        raise InvalidInput(f"{uri} names a file of the machine {parts.netloc!r}; write file:///, with three slashes")
     if parts.scheme in ("", "file"):
         return LocalReceiver(checked_place(base / (unquote(parts.path) if parts.scheme else uri)))
     return Receiver(uri, dict(storage_options or {}))

@@ -132,9 +132,10 @@ def test_budgets_to_the_byte(budget: str, spare: int, counter: str, moved: bool,
         engine.ingest("t", rows)
         engine.flush()
         compressed = engine.files("t")[0].stat().st_size
-    other: dict[str, Any] = {} if budget != "compressed_bytes_max" else {"generation_bytes_max": 1}
-    size = compressed if other else rows.nbytes
-    with opened(tmp_path / "engine", options=EngineOptions(**other, **{budget: size + spare})) as engine:
+    size = compressed if budget == "compressed_bytes_max" else rows.nbytes
+    given: dict[str, Any] = {"generation_bytes_max": 1} if budget == "compressed_bytes_max" else {}
+    given[budget] = size + spare
+    with opened(tmp_path / "engine", options=EngineOptions(**given)) as engine:
         engine.ingest("t", rows)
         assert bool(getattr(engine.counters, counter)) is moved
         assert numbers(engine.read("t")) == [0.0]
