@@ -225,13 +225,14 @@ def test_finished_at_the_same_place_only(tmp_path: Path) -> None:
         assert (engine.read("t").num_rows, received(there)) == (0, [0.0, 1.0, 9.0])
 
 
-def test_moved_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["there", "a:1/there", "file:/there", "s3:/there"])
+def test_moved_together(name: str, tmp_path: Path) -> None:
     """A receiving table inside the engine's folder is found again where both were moved to, and the rows go from here."""
-    cut_after_receiving(tmp_path, tmp_path / "engine" / "there")
+    cut_after_receiving(tmp_path, tmp_path / "engine" / name)
     (tmp_path / "new").mkdir()
     (tmp_path / "engine").rename(tmp_path / "new" / "engine")
     with opened(tmp_path / "new") as engine:
-        assert (engine.read("t").num_rows, received(tmp_path / "new" / "engine" / "there")) == (0, [0.0])
+        assert (engine.read("t").num_rows, received(tmp_path / "new" / "engine" / name)) == (0, [0.0])
         assert list((tmp_path / "new" / "engine" / "tables" / "t").glob("*.parquet")) == []
 
 
