@@ -39,7 +39,7 @@ from crashmatrix.reference_wal.errors import ParquetDamaged
 from crashmatrix.reference_wal.log.segments.seal import checksum
 from crashmatrix.reference_wal.models.segments import Shape, from_segments
 
-__all__ = ["file_name", "last_batch", "read_bytes", "read_files", "read_rows", "rows_in", "rows_of"]
+__all__ = ["file_name", "last_batch", "read_bytes", "read_files", "read_rows", "rows_in", "rows_of", "types_in"]
 
 _CHECKED = re.compile(r"\d{20}-\d{20}-([0-9a-f]{16})\.parquet$")
 
@@ -112,3 +112,14 @@ def rows_in(path: Path, data: pa.Buffer) -> int:
         return int(pq.read_metadata(pa.BufferReader(data)).num_rows)
     except NOT_PARQUET as error:
         raise ParquetDamaged(path, f"is not readable as Parquet ({error})") from error
+
+
+def types_in(path: Path, data: pa.Buffer, columns: Collection[str]) -> list[pa.DataType]:
+    """Return the types that these columns have in the bytes of a file. Raises ParquetDamaged."""
+    try:
+        schema = pq.read_schema(pa.BufferReader(data))
+        return [schema.field(name).type for name in columns]
+    except NOT_PARQUET as error:
+        raise ParquetDamaged(path, f"is not readable as Parquet ({error})") from error
+    except KeyError as error:
+        raise ParquetDamaged(path, f"has other columns than its table ({error})") from error

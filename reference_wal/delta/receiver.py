@@ -32,14 +32,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from crashmatrix.reference_wal.delta import checkpoint, folder as table_folder
 from crashmatrix.reference_wal.delta.commit import add_action, commit_properties, marker_of, schema_of
 from crashmatrix.reference_wal.delta.folder import NO_HOOKS, commit_path
-from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_rows, rows_in
+from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_rows, rows_in, types_in
 from crashmatrix.reference_wal.delta.place import checked_place
 from crashmatrix.reference_wal.delta.sealed_commit import is_whole
 from crashmatrix.reference_wal.durable_io import make_folder, settle, step, sync_directory, sync_path, write_all
@@ -67,9 +66,11 @@ _REFUSALS = {
 def receiver_at(uri: str, storage_options: Mapping[str, str] | None, *, base: Path) -> Receiver:
     """Return the receiver at a local path (plain, from ``base``, or ``file://``) or at another URI that deltalake knows.
 
-    Raises: InvalidInput for a local path that deltalake takes for another.
+    Raises: InvalidInput for a local path that deltalake takes for another, and for a file of another machine.
     """
     parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        raise InvalidInput(f"{uri} names a file of the machine {parts.netloc!r}; write file:///, with three slashes")
     if parts.scheme in ("", "file"):
         return LocalReceiver(checked_place(base / (unquote(parts.path) if parts.scheme else uri)))
     return Receiver(uri, dict(storage_options or {}))
@@ -78,21 +79,22 @@ def receiver_at(uri: str, storage_options: Mapping[str, str] | None, *, base: Pa
 def refuse_unfit(uri: str, files: Iterable[Path], schema: pa.Schema) -> None:
     """Raise InvalidInput if a value is outside of its column's type in Delta, which has no unsigned integers for example.
 
-    A file that is added as it is would make the receiving table unreadable. Raises ParquetDamaged, OSError.
+    A file that is added as it is would make the receiving table unreadable. Decodes rows only where types differ.
+    Raises ParquetDamaged, OSError.
     """
     for file in files:
-        found = pq.read_schema(pa.BufferReader(read_bytes(file)))
-        others = [field for field in schema if not found.field(field.name).type.equals(field.type)]
+        found = types_in(file, read_bytes(file), schema.names)
+        others = [(field, kind) for field, kind in zip(schema, found, strict=True) if not kind.equals(field.type)]
         if not others:
             continue
         rows = read_rows(file)
-        for field in others:
+        for field, kind in others:
             try:
                 rows[field.name].cast(field.type)
             except pa.ArrowException as error:
                 raise InvalidInput(
                     f"column {field.name!r} has values that {uri} cannot hold: it is {field.type} there, and "
-                    f"{found.field(field.name).type} here ({error})"
+                    f"{kind} here ({error})"
                 ) from error
 
 

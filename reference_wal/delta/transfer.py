@@ -101,7 +101,7 @@ class Transfer:
             raise TableCorrupted(self._path, "the note of a transfer cut short does not fit its checksum")
         try:
             return Intent(**json.loads(data if content is None else content))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:  # Lists in lists in lists.
             raise TableCorrupted(self._path, f"is not the note of a transfer cut short ({error})") from error
 
     def receiver(self, uri: str, storage_options: Mapping[str, str] | None, schema: pa.Schema) -> Receiver:
@@ -181,6 +181,11 @@ class Transfer:
         local = isinstance(receiver, LocalReceiver) and receiver.path.is_relative_to(self._root.absolute())
         return os.path.relpath(receiver.uri, self._root.absolute()) if local else receiver.uri
 
+    def _noted_receiver(self, uri: str) -> Receiver:
+        """Return the receiver that `_noted` named so. Raises InvalidInput."""
+        local = "://" not in uri  # In the name of a folder, a colon alone says nothing.
+        return receiver_at(str(self._root / uri) if local else uri, None, base=self._root)
+
     def _settle(self, receiver: Receiver, pending: Intent) -> None:
         receiver.settle(pending.received_as)
         if pending.version >= 0 and receiver.version() < 0:
@@ -214,7 +219,7 @@ class Transfer:
         if pending is None:
             return
         try:
-            receiver = receiver_at(pending.uri, None, base=self._root)
+            receiver = self._noted_receiver(pending.uri)
             if not isinstance(receiver, LocalReceiver) or not receiver.path.exists():
                 logger.warning("a transfer to %s was cut short; transfer there again to finish it", pending.uri)
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,3 +115,27 @@ def test_a_failed_truncation(point: str, fault: str, tmp_path: Path) -> None:
         assert numbers(engine.read("t")) == ([] if committed else [0.0, 1.0, 2.0])
         assert len(list((tmp_path / "tables" / "t").glob("*.parquet"))) == (0 if committed else 1)
         assert engine.ingest("t", batch(3.0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("budget", "spare", "counter", "moved"),
+    [
+        *(("generation_bytes_max", 0, "generations", True), ("generation_bytes_max", 1, "generations", False)),
+        *(("memory_bytes_max", 0, "spilled", False), ("memory_bytes_max", -1, "spilled", True)),
+        *(("compressed_bytes_max", 0, "commits", False), ("compressed_bytes_max", -1, "commits", True)),
+    ],
+)
+def test_budgets_to_the_byte(budget: str, spare: int, counter: str, moved: bool, tmp_path: Path) -> None:
+    """A batch moves on once a generation is full, or memory or compressed rows exceed their budget; one byte decides."""
+    rows = batch(0.0)
+    with opened(tmp_path / "to measure") as engine:
+        engine.ingest("t", rows)
+        engine.flush()
+        compressed = engine.files("t")[0].stat().st_size
+    size = compressed if budget == "compressed_bytes_max" else rows.nbytes
+    given: dict[str, Any] = {"generation_bytes_max": 1} if budget == "compressed_bytes_max" else {}
+    given[budget] = size + spare
+    with opened(tmp_path / "engine", options=EngineOptions(**given)) as engine:
+        engine.ingest("t", rows)
+        assert bool(getattr(engine.counters, counter)) is moved
+        assert numbers(engine.read("t")) == [0.0]

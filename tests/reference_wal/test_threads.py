@@ -197,6 +197,7 @@ def poisoned_late(monkeypatch: pytest.MonkeyPatch) -> None:
     ("failing", "at", "waits"),
     [
         *(("drop_table", "drop.table.before_sync", call) for call in ("read", "ingest", "flush", "truncate")),
+        *(("drop_table", "drop.table.before_delete", call) for call in ("read", "ingest")),
         *(("truncate", "engine.truncate.after_commit", call) for call in ("ingest", "flush")),
         *(("switch_log", "engine.switch.before_stop", call) for call in ("ingest", "flush")),
         *(("flush", "commit.delta.before_transact", call) for call in ("flush", "truncate", "drop_table")),

@@ -206,6 +206,27 @@ def test_after_a_transfer_to_another_place(
         assert DeltaTable(there).count() == 1
 
 
+@pytest.mark.parametrize("dropped", [True, False])
+def test_a_transfer_of_a_table_that_cannot_be_used(
+    dropped: bool, late: Any, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    """A transfer that waited is refused because of that, before it looks at the place to which the rows should go."""
+    (tmp_path / "file").write_text("mine")
+    with opened(tmp_path / "engine") as engine:
+        engine.ingest("t", batch(1.0))
+        began, go_on = late(TableAccess, "before_changes")
+        running = pool.submit(engine.transfer, "t", tmp_path / "file")
+        assert began.wait(60)
+        if dropped:
+            engine.drop_table("t")
+        else:
+            with faults.scenario("commit.delta.before_transact=raise(EIO)"), pytest.raises(OSError, match="Input"):
+                engine.flush()
+        go_on.set()
+        with pytest.raises(UnknownTable if dropped else LogPoisoned):
+            running.result()
+
+
 def _received_in_doubt(original: Any) -> Any:
     def receive(*arguments: Any) -> None:
         original(*arguments)

@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import ParquetDamaged, StorageEngine, TableCorrupted, TransferFailed
+from crashmatrix.reference_wal.delta import parquet_file
 from crashmatrix.reference_wal.delta.parquet_file import read_files, read_rows, rows_in
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound
 from crashmatrix.reference_wal.models.segments import Shape
@@ -272,15 +273,39 @@ def test_an_older_file_that_is_no_parquet_is_named(damage: Callable[[bytes], byt
 
 
 @pytest.mark.parametrize(
-    "other", [{"x": [1]}, {"timestamp": ["a"], "station": ["b"], "value": ["c"]}], ids=["names", "types"]
+    ("other", "error", "problem"),
+    [
+        pytest.param({"x": [1]}, ParquetDamaged, "has other columns", id="names"),
+        pytest.param({"timestamp": ["a"], "station": ["b"], "value": ["c"]}, TransferFailed, "string here", id="types"),
+    ],
 )
-def test_an_older_file_with_other_columns_is_named(other: dict[str, list[object]], tmp_path: Path) -> None:
-    """A whole file that is not of the table has other columns, or values that are not of their types."""
+def test_an_older_file_with_other_columns_is_named(
+    other: dict[str, list[object]], error: type[Exception], problem: str, tmp_path: Path
+) -> None:
+    """A whole file that is not of the table has other columns, or values that are not of their types; it stays here."""
     opened(tmp_path).close()
     file = make_old(tmp_path)[0]
     with opened(tmp_path) as engine:
         pq.write_table(pa.table(other), file)
         assert refused(lambda: engine.read("t"), file)
+        with pytest.raises(error, match=problem):
+            engine.transfer("t", tmp_path / "there")
+        assert received(tmp_path / "there") == []
+        engine.ingest("t", batch(3.0))
+
+
+def test_a_lack_of_memory_is_not_damage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody shall restore a file from a copy because this process has no memory; once it has, the file is read."""
+    with opened(tmp_path) as engine:
+
+        def fail(*_: object) -> None:
+            raise MemoryError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(parquet_file, "encoded", fail)
+            with pytest.raises(MemoryError):
+                engine.read("t")
+        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
 
 
 def test_segments_with_a_null_are_damage(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from deltalake.exceptions import DeltaError
 
 from crashmatrix.reference_wal import InvalidInput, ParquetDamaged, TransferFailed
 from crashmatrix.reference_wal.delta import receiver as receiver_module
+from crashmatrix.reference_wal.delta.parquet_file import read_rows
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at, refuse_unfit
 from tests.reference_wal.delta.stores import json_of, store
-from tests.reference_wal.support import SCHEMA, contents, opened_as
+from tests.reference_wal.support import SCHEMA, contents, flipped, opened_as
 
 SENDER = "log/t/transfer"
 PLACES = [
@@ -27,6 +30,7 @@ PLACES = [
     ("/plain/there", "/plain/there"),
     ("file:///plain/there", "/plain/there"),
     ("file:///with%20space", "/with space"),
+    ("file://localhost/there", "/there"),
     ("s3://bucket/there", None),
     ("gs://bucket/there", None),
 ]
@@ -42,6 +46,13 @@ def test_where_a_uri_leads(uri: str, path: str | None) -> None:
         assert isinstance(found, LocalReceiver) and found.path == Path(path)
 
 
+@pytest.mark.parametrize("uri", ["file://there", "file://there/deep", "file://another.machine/plain/there"])
+def test_a_file_of_another_machine(uri: str) -> None:
+    """Two slashes are one too few: the first name would be lost, and the rows would move to another place."""
+    with pytest.raises(InvalidInput, match="three slashes"):
+        receiver_at(uri, None, base=Path("/base"))
+
+
 def sent(root: Path, commits: int = 2) -> dict[Path, int]:
     """Return files of a table of ours, with their sizes."""
     return {file: file.stat().st_size for file in store(root, commits).files()}
@@ -55,9 +66,9 @@ def test_received_once(tmp_path: Path) -> None:
     """A new table is made, takes the files in one commit, and says up to which number it has them."""
     files, receiver = sent(tmp_path), LocalReceiver(tmp_path / "below" / "there")
     assert (receiver.version(), receiver.received(SENDER)) == (-1, -1)
-    receiver.check(SCHEMA)
+    assert receiver.check(SCHEMA) == -1
     receiver.create(SCHEMA)
-    assert (receiver.version(), receiver.received(SENDER)) == (0, -1)
+    assert (receiver.check(SCHEMA), receiver.version(), receiver.received(SENDER)) == (0, 0, -1)
 
     receiver.receive(files, SENDER, 5, 1, SCHEMA)
 
@@ -132,11 +143,13 @@ def test_columns_at_the_version_before(local: bool, tmp_path: Path) -> None:
     assert contents(path) == before
 
 
-def test_a_file_that_the_table_names(tmp_path: Path) -> None:
-    """A file that is in the receiving table is not written anew."""
-    files, receiver = sent(tmp_path), LocalReceiver(tmp_path / "there")
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_file_that_the_table_names(number: int, tmp_path: Path) -> None:
+    """A file that is in the receiving table is not written anew, whichever of them it is; nor is any other."""
+    files, receiver = sent(tmp_path, 3), LocalReceiver(tmp_path / "there")
     receiver.create(SCHEMA)
-    receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    named = sorted(files)[number]
+    receiver.receive({named: files[named]}, SENDER, 5, 1, SCHEMA)
     before = contents(receiver.path)
     with pytest.raises(InvalidInput, match="in the receiving table already"):
         receiver.receive(files, SENDER, 6, 2, SCHEMA)
@@ -190,8 +203,15 @@ def test_a_table_elsewhere(tmp_path: Path) -> None:
     assert (receiver.version(), receiver.received(SENDER)) == (1, 3)
 
 
-def test_each_file_is_looked_at(tmp_path: Path) -> None:
-    """One that fits does not speak for the next."""
+def test_each_file_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that fits does not speak for the next. Rows are decoded only of files whose types are others."""
+    decoded = list[Path]()
+
+    def noted(file: Path) -> pa.Table:
+        decoded.append(file)
+        return read_rows(file)
+
+    monkeypatch.setattr(receiver_module, "read_rows", noted)
     schema = pa.schema([("x", pa.int8())])
     files = [tmp_path / "fits.parquet", tmp_path / "other.parquet"]
     for file, array in zip(files, (pa.array([1], pa.int8()), pa.array([200], pa.uint8())), strict=True):
@@ -199,6 +219,21 @@ def test_each_file_is_looked_at(tmp_path: Path) -> None:
     refuse_unfit("t", files[:1], schema)
     with pytest.raises(InvalidInput, match="column 'x' has values that t cannot hold"):
         refuse_unfit("t", files, schema)
+    assert decoded == files[1:]
+
+
+def test_a_file_that_nobody_can_check(tmp_path: Path) -> None:
+    """A file without a checksum in its name is named, or it fits, whichever byte changed: no error of Arrow's comes out."""
+    (file,) = sent(tmp_path, 1)
+    data, unchecked, refused = file.read_bytes(), file.with_name(f"{file.name[:41]}.parquet"), 0
+    for position in range(len(data)):
+        unchecked.write_bytes(flipped(data, position))
+        try:
+            refuse_unfit("t", [unchecked], SCHEMA)
+        except ParquetDamaged as error:
+            refused += 1
+            assert error.path == unchecked
+    assert refused > len(data) // 4
 
 
 # --- what is durable, and in which order
@@ -280,6 +315,24 @@ def test_a_copy_that_was_there(tmp_path: Path) -> None:
     assert (copy.read_bytes(), receiver.received(SENDER)) == (data, 5)
 
 
+def test_nobody_else_may_write_a_copy(tmp_path: Path) -> None:
+    """Everybody may read it, as the sender's own file."""
+    files, receiver, mask = sent(tmp_path, 1), of_a_receiver(tmp_path), os.umask(0)
+    try:
+        receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    finally:
+        os.umask(mask)
+    assert [copy.stat().st_mode & 0o777 for copy in receiver.path.glob("*.parquet")] == [0o644]
+
+
+def test_the_name_of_a_copy(tmp_path: Path) -> None:
+    """It has 80 signs of the sender's name at most, so that it fits, and is the same in each version: so copies are found."""
+    (file,), receiver, sender = sent(tmp_path, 1), of_a_receiver(tmp_path), f"{'long_' * 50}/t/transfer"
+    receiver.receive({file: file.stat().st_size}, sender, 5, 1, SCHEMA)
+    exact = sha256(sender.encode()).hexdigest()[:32]
+    assert [copy.name for copy in receiver.path.glob("*.parquet")] == [f"{'long-' * 16}-{exact}-{file.name}"]
+
+
 def shortened(copy: Path) -> None:
     copy.write_bytes(copy.read_bytes()[:-1])
 
@@ -359,6 +412,23 @@ def test_whose_error_it_is(
     with pytest.raises(raised):
         call(receiver, files)
     assert list(receiver.path.glob(".creating-*")) == []
+
+
+REFUSALS = ("EACCES", "EBUSY", "EEXIST", "ELOOP", "ENAMETOOLONG", "ENOTDIR", "ENOTEMPTY", "EPERM", "EROFS", "EXDEV")
+
+
+@pytest.mark.parametrize("name", [*REFUSALS, "EIO", "ENOSPC", "EDQUOT", "ENOMEM"])
+def test_a_folder_that_cannot_be_made(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A place where no table can be made refuses, and nothing is left there; an error of the disk is not a refusal."""
+
+    def fail(*_: object) -> None:
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(TransferFailed if name in REFUSALS else OSError) as caught:
+        LocalReceiver(tmp_path / "there").create(SCHEMA)
+    assert isinstance(caught.value, OSError) is (name not in REFUSALS)
+    assert name not in REFUSALS or list(tmp_path.glob("*")) == []
 
 
 def test_a_mount_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -225,13 +225,14 @@ def test_finished_at_the_same_place_only(tmp_path: Path) -> None:
         assert (engine.read("t").num_rows, received(there)) == (0, [0.0, 1.0, 9.0])
 
 
-def test_moved_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["there", "a:1/there", "file:/there", "s3:/there"])
+def test_moved_together(name: str, tmp_path: Path) -> None:
     """A receiving table inside the engine's folder is found again where both were moved to, and the rows go from here."""
-    cut_after_receiving(tmp_path, tmp_path / "engine" / "there")
+    cut_after_receiving(tmp_path, tmp_path / "engine" / name)
     (tmp_path / "new").mkdir()
     (tmp_path / "engine").rename(tmp_path / "new" / "engine")
     with opened(tmp_path / "new") as engine:
-        assert (engine.read("t").num_rows, received(tmp_path / "new" / "engine" / "there")) == (0, [0.0])
+        assert (engine.read("t").num_rows, received(tmp_path / "new" / "engine" / name)) == (0, [0.0])
         assert list((tmp_path / "new" / "engine" / "tables" / "t").glob("*.parquet")) == []
 
 
@@ -462,6 +463,14 @@ def test_another_sender_of_the_same_batches(monkeypatch: pytest.MonkeyPatch, tmp
     assert moment > 3
 
 
+def test_both_tables_have_the_number(tmp_path: Path) -> None:
+    """The commit here that removes the rows names their last batch, as the one there does that has them."""
+    table, receiver = store_of(tmp_path, 3), LocalReceiver(tmp_path / "there")
+    Transfer(table, APPLICATION).send(receiver, SCHEMA)
+    sender = f"{APPLICATION}/transfer"
+    assert (DeltaStore(table.path).marker(sender), receiver.received(sender)) == (2, 2)
+
+
 FORGETTING = [
     ("transfer.intent.before_unlink", True, 0),
     ("transfer.intent.after_unlink", False, 0),
@@ -591,3 +600,13 @@ def test_a_damaged_note_is_named(tmp_path: Path) -> None:
     note.write_bytes(data.partition(b"\n")[0])
     with StorageEngine.open(tmp_path / "e") as engine:
         assert numbers(engine.read("t")) == [1.0]
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b"{}", b"0", b"\xff", b"[" * 100_000])
+def test_a_note_that_is_none(note: bytes, tmp_path: Path) -> None:
+    """Without a checksum, anything but a note is named as well: other JSON, bytes that are not text, lists in lists."""
+    table = store_of(tmp_path)
+    (table.path / "_transfer.json").write_bytes(note)
+    with pytest.raises(TableCorrupted) as caught:
+        Transfer(table, APPLICATION).recover()
+    assert caught.value.path == table.path / "_transfer.json"
