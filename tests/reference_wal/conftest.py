@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.reference_wal.support import opened_as
+from tests.reference_wal.support import at_each_sync
 
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the paths that are synced; each is really synced as well."""
     paths: list[str] = []
-    fsync = os.fsync
-
-    def noted(fd: int) -> None:
-        paths.append(str(opened_as(fd)))
-        fsync(fd)
-
-    monkeypatch.setattr(os, "fsync", noted)
+    at_each_sync(monkeypatch, lambda path: paths.append(str(path)))
     return paths
 
 
@@ -35,3 +30,11 @@ def synced_and_removed(synced: list[str], monkeypatch: pytest.MonkeyPatch) -> li
 
     monkeypatch.setattr(os, "unlink", noted)
     return synced
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """The process leaves all permissions that a file is made with."""
+    mask = os.umask(0)
+    yield
+    os.umask(mask)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +13,10 @@ import pytest
 
 from crashmatrix.reference_wal.log.segments.segment import Codec, SegmentEncoder, SegmentHeader
 
-__all__ = ["SCHEMA", "batch", "contents", "each_with_one_a_day", "encode", "flipped", "numbers", "opened_as"]
+__all__ = [
+    "SCHEMA", "at_each_sync", "batch", "contents", "each_with_one_a_day", "encode", "flipped", "meanwhile", "numbers",
+    "open_files", "opened_as",
+]  # fmt: skip
 
 SCHEMA = pa.schema([("timestamp", pa.timestamp("us")), ("station", pa.string()), ("value", pa.float64())])
 """The schema of the table that most tests use; ``value`` differs in every row."""
@@ -39,6 +44,29 @@ def each_with_one_a_day(points: Sequence[str], ways: Sequence[str]) -> list[Any]
 def opened_as(descriptor: int) -> Path:
     """Return the path of an open file."""
     return Path(f"/proc/self/fd/{descriptor}").readlink()
+
+
+def open_files() -> list[Path]:
+    """Return the open files of this process, by their numbers."""
+    return sorted(Path("/proc/self/fd").iterdir())
+
+
+def at_each_sync(monkeypatch: pytest.MonkeyPatch, look: Callable[[Path], object]) -> None:
+    """Call ``look`` with the path of each file or folder that is about to be synced."""
+    fsync = os.fsync
+
+    def looked_at(descriptor: int) -> None:
+        look(opened_as(descriptor))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", looked_at)
+
+
+def meanwhile(other: Thread) -> None:
+    """Start another thread, the first time, and give it a moment: it is through by then, unless it has to wait."""
+    if other.ident is None:
+        other.start()
+        other.join(0.1)
 
 
 def numbers(rows: pa.Table | pa.RecordBatch) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +10,7 @@ import pytest
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, LogPoisoned, SpillCorrupted, StorageEngine
 from crashmatrix.reference_wal.spill import SpillFolder
-from tests.reference_wal.support import SCHEMA, batch, numbers, opened_as
+from tests.reference_wal.support import SCHEMA, at_each_sync, batch, numbers
 
 ROW_BYTES = batch(0.0).nbytes
 
@@ -120,13 +119,8 @@ def test_files_of_no_use_go_for_good(logged: bool, monkeypatch: pytest.MonkeyPat
     folder = SpillFolder(tmp_path / "spill", "t")
     for lo in (5, 7):
         folder.write(lo, lo + 1, pa.table({"x": [lo, lo + 1]}))
-    fsync, seen = os.fsync, list[tuple[Path, list[Path]]]()
-
-    def look(descriptor: int) -> None:
-        seen.append((opened_as(descriptor), list(folder.folder.iterdir())))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", look)
+    seen = list[tuple[Path, list[Path]]]()
+    at_each_sync(monkeypatch, lambda path: seen.append((path, list(folder.folder.iterdir()))))
     folder.discard() if logged else folder.replayable(-1)
     assert seen == [(folder.folder, [])]
 

@@ -78,15 +78,21 @@ def test_an_interrupted_closing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (through, entered) == (set(late), [])
 
 
-def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one keeps the gate closed, another that comes to close it waits, and is woken."""
-    gate, order, came = Gate(), list[str](), threading.Event()
-    original, here = threading.Condition.wait, threading.current_thread()
+def note_waits(patch: pytest.MonkeyPatch, came: threading.Event) -> None:
+    """Set the event once another thread comes to a condition that it has to wait for."""
+    waiting, here = threading.Condition.wait, threading.current_thread()
 
     def waits(condition: threading.Condition, timeout: float | None = None) -> bool:
         if threading.current_thread() is not here:
             came.set()
-        return original(condition, timeout)
+        return waiting(condition, timeout)
+
+    patch.setattr(threading.Condition, "wait", waits)
+
+
+def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one keeps the gate closed, another that comes to close it waits, and is woken."""
+    gate, order, came = Gate(), list[str](), threading.Event()
 
     def close() -> None:
         with gate.closed():
@@ -95,7 +101,7 @@ def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         with gate.closed(), monkeypatch.context() as patch:
-            patch.setattr(threading.Condition, "wait", waits)
+            note_waits(patch, came)
             closing = pool.submit(close)
             assert came.wait(60)
             order.append("first")
@@ -108,13 +114,8 @@ def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_who_has_passed_is_within(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that comes to close the gate at the next instant waits for it."""
     gate, order, came = Gate(), list[str](), threading.Event()
-    waiting, leaving, here = threading.Condition.wait, threading.Condition.__exit__, threading.current_thread()
+    leaving, here = threading.Condition.__exit__, threading.current_thread()
     closing, left = list[Future[None]](), list[object]()
-
-    def waits(condition: threading.Condition, timeout: float | None = None) -> bool:
-        if threading.current_thread() is not here:
-            came.set()
-        return waiting(condition, timeout)
 
     def close() -> None:
         with gate.closed():
@@ -130,7 +131,7 @@ def test_one_who_has_passed_is_within(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(list).result()
-        monkeypatch.setattr(threading.Condition, "wait", waits)
+        note_waits(monkeypatch, came)
         with monkeypatch.context() as patch:
             patch.setattr(threading.Condition, "__exit__", leaves)
             with gate.passed():

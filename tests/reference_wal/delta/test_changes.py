@@ -129,13 +129,10 @@ def test_a_file_that_is_there_already(link: bool, tmp_path: Path) -> None:
     assert (DeltaStore(made.path).files(), made.files()) == ({}, {})
 
 
+@pytest.mark.usefixtures("no_umask")
 def test_who_may_read(tmp_path: Path) -> None:
     """Everybody may read what a commit writes, and its owner alone may change it, unless the process allows less."""
-    mask = os.umask(0)
-    try:
-        made = store(tmp_path, commits=1)
-    finally:
-        os.umask(mask)
+    made = store(tmp_path, commits=1)
     modes = {file.stat().st_mode & 0o777 for file in (*made.files(), json_of(tmp_path, 1))}
     assert modes == {0o644}
 

@@ -21,7 +21,7 @@ from crashmatrix.reference_wal.delta import receiver as receiver_module
 from crashmatrix.reference_wal.delta.parquet_file import read_rows
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at, refuse_unfit
 from tests.reference_wal.delta.stores import json_of, store
-from tests.reference_wal.support import SCHEMA, contents, flipped, opened_as
+from tests.reference_wal.support import SCHEMA, at_each_sync, contents, flipped
 
 SENDER = "log/t/transfer"
 PLACES = [
@@ -239,17 +239,6 @@ def test_a_file_that_nobody_can_check(tmp_path: Path) -> None:
 # --- what is durable, and in which order
 
 
-def at_each_sync(monkeypatch: pytest.MonkeyPatch, look: Callable[[Path], None]) -> None:
-    """Call ``look`` with the path of each file or folder that is about to be synced."""
-    fsync = os.fsync
-
-    def looked_at(descriptor: int) -> None:
-        look(opened_as(descriptor))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", looked_at)
-
-
 def of_a_receiver(root: Path) -> LocalReceiver:
     receiver = LocalReceiver(root / "there")
     receiver.create(SCHEMA)
@@ -315,13 +304,11 @@ def test_a_copy_that_was_there(tmp_path: Path) -> None:
     assert (copy.read_bytes(), receiver.received(SENDER)) == (data, 5)
 
 
+@pytest.mark.usefixtures("no_umask")
 def test_nobody_else_may_write_a_copy(tmp_path: Path) -> None:
     """Everybody may read it, as the sender's own file."""
-    files, receiver, mask = sent(tmp_path, 1), of_a_receiver(tmp_path), os.umask(0)
-    try:
-        receiver.receive(files, SENDER, 5, 1, SCHEMA)
-    finally:
-        os.umask(mask)
+    files, receiver = sent(tmp_path, 1), of_a_receiver(tmp_path)
+    receiver.receive(files, SENDER, 5, 1, SCHEMA)
     assert [copy.stat().st_mode & 0o777 for copy in receiver.path.glob("*.parquet")] == [0o644]
 
 

@@ -17,7 +17,7 @@ from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from tests.reference_wal.log.logs import assert_sizes
-from tests.reference_wal.support import SCHEMA, batch
+from tests.reference_wal.support import SCHEMA, batch, meanwhile
 
 SIZES = {"segment_bytes_max": 1 << 20, "preallocate_bytes": 0}
 
@@ -52,9 +52,7 @@ def test_the_first_two_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     second = threading.Thread(target=start, args=("v",))
 
     def make_slowly(wal: WriteAheadLog, *given: Any, **options: Any) -> None:
-        if not second.ident:
-            second.start()
-            second.join(0.1)
+        meanwhile(second)
         make(wal, *given, **options)
 
     monkeypatch.setattr(WriteAheadLog, "__init__", make_slowly)
@@ -153,8 +151,7 @@ def test_sizes_are_set_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
 
     def slow(wal: WriteAheadLog, size: int) -> None:
         if size == 77:
-            second.start()
-            second.join(0.1)
+            meanwhile(second)
         original(wal, size)
 
     monkeypatch.setattr(WriteAheadLog, "change_segment_size", slow)
@@ -170,18 +167,13 @@ def test_a_size_is_set_while_a_log_is_switched(on: bool, tmp_path: Path, monkeyp
     logs, size = made(tmp_path / "wal"), vars(SegmentedLog)["segment_bytes_max"]
     second = threading.Thread(target=logs.change_segment_size, args=(88,))
 
-    def set_meanwhile(*_: object) -> None:
-        if not second.ident:
-            second.start()
-            second.join(0.1)
-
     def get_slowly(log: SegmentedLog) -> int:
         found: int = size.__get__(log)
-        set_meanwhile()
+        meanwhile(second)
         return found
 
     def set_slowly(log: SegmentedLog, value: int) -> None:
-        set_meanwhile()
+        meanwhile(second)
         size.__set__(log, value)
 
     logs.log("t").segment_bytes_max = 55

@@ -13,7 +13,7 @@ from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog, UnrecoveredLogs
 from tests.reference_wal.heard_calls import Late, listen
 from tests.reference_wal.log.logs import assert_sizes
-from tests.reference_wal.support import SCHEMA, batch, contents
+from tests.reference_wal.support import SCHEMA, batch, contents, open_files
 
 SEGMENT_BYTES_MAX = 2200
 
@@ -161,10 +161,10 @@ def test_an_error_half_way_is_taken_up(tmp_path: Path) -> None:
     """The disk refuses the recovery of the last log: the others are closed again, and looking anew recovers all."""
     for table in ("a", "b", "c"):
         fill(tmp_path, table, 5)
-    found, files = look_at_all(tmp_path), sorted(Path("/proc/self/fd").iterdir())
+    found, files = look_at_all(tmp_path), open_files()
     with faults.scenario("recovery.folder.before_sync=2*off->raise(EIO)"), pytest.raises(OSError):  # EIO has no class
         found.reconcile({})
-    assert sorted(Path("/proc/self/fd").iterdir()) == files
+    assert open_files() == files
     with closing(WriteAheadLog(tmp_path, segment_bytes_max=SEGMENT_BYTES_MAX)) as wal:
         assert {table: wal.log(table).next_id for table in wal.tables} == {"a": 5, "b": 5, "c": 5}
 
@@ -172,10 +172,10 @@ def test_an_error_half_way_is_taken_up(tmp_path: Path) -> None:
 def test_a_segment_that_cannot_be_retired(tmp_path: Path) -> None:
     """The disk refuses to remove a segment whose batches are persisted: the log is closed again, and looking anew goes on."""
     folder = fill(tmp_path, "t", 6)
-    found, files = look(folder), sorted(Path("/proc/self/fd").iterdir())
+    found, files = look(folder), open_files()
     with faults.scenario("wal.retire.before_unlink=raise(EIO)"), pytest.raises(OSError):  # EIO has no class
         found.reconcile(5)
-    assert sorted(Path("/proc/self/fd").iterdir()) == files
+    assert open_files() == files
     log = look(folder).reconcile(5)
     assert (log.next_id, list(log.unpersisted())) == (6, [])
     log.close()

@@ -25,7 +25,7 @@ from crashmatrix.reference_wal import (
 from crashmatrix.reference_wal.log.counters import LogCounters
 from tests.reference_wal.log.logs import assert_sizes
 from tests.reference_wal.log.wals import opened, rows
-from tests.reference_wal.support import SCHEMA, batch, contents, encode
+from tests.reference_wal.support import SCHEMA, batch, contents, encode, meanwhile, open_files
 
 
 def test_the_life_of_a_table(tmp_path: Path) -> None:
@@ -150,12 +150,7 @@ def test_removals_take_turns(tmp_path: Path) -> None:
 
         other = threading.Thread(target=again)
 
-        def meanwhile() -> None:
-            if not other.ident:
-                other.start()
-                other.join(0.1)
-
-        faults.configure_callback("wal.remove_table.before_delete", meanwhile)
+        faults.configure_callback("wal.remove_table.before_delete", lambda: meanwhile(other))
         try:
             wal.remove_table_log("t")
             other.join()
@@ -322,10 +317,10 @@ def test_threads(tmp_path: Path) -> None:
 def test_creation_may_be_tried_again(point: str, tmp_path: Path) -> None:
     """A creation that the disk refused leaves no descriptor open, and the next one of that name goes through."""
     with opened(tmp_path) as wal:
-        before = sorted(Path("/proc/self/fd").iterdir())
+        before = open_files()
         with faults.scenario(f"{point}=raise(ENOSPC)"), pytest.raises(OSError, match="No space"):
             wal.create_table_log("t", SCHEMA)
-        assert sorted(Path("/proc/self/fd").iterdir()) == before
+        assert open_files() == before
         assert wal.tables == []
         wal.create_table_log("t", SCHEMA)
         assert wal.append("t", batch(0.0)) == 0
@@ -373,9 +368,7 @@ def test_sizes_are_set_one_after_the_other(tmp_path: Path) -> None:
 
         class Slow(dict[str, Any]):
             def values(self) -> Any:
-                if second.ident is None:
-                    second.start()
-                    second.join(0.1)
+                meanwhile(second)
                 return super().values()
 
         wal._logs = Slow(wal._logs)
@@ -424,9 +417,8 @@ def test_a_name_is_free_for_one_thread_at_a_time(tmp_path: Path) -> None:
 
     class Slow(set[str]):
         def discard(self, table: object) -> None:
-            if wal.tables and thread.ident is None:
-                thread.start()
-                thread.join(0.1)
+            if wal.tables:
+                meanwhile(thread)
             super().discard(str(table))
 
     with opened(tmp_path) as wal:

@@ -18,7 +18,7 @@ from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
 from crashmatrix.reference_wal.log.segments.segment import SegmentEncoder, SegmentHeader
 from tests.reference_wal.log.logs import closing, create, fill, ids, names, reopen
-from tests.reference_wal.support import SCHEMA, batch
+from tests.reference_wal.support import SCHEMA, batch, open_files
 
 
 def test_a_segment_is_filled_ahead_and_cut_when_closed(tmp_path: Path) -> None:
@@ -176,14 +176,14 @@ def test_a_file_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def fail(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    before = sorted(Path("/proc/self/fd").iterdir())
+    before = open_files()
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", fail)
         with pytest.raises(OSError, match="output"):
             ActiveSegment.create(tmp_path, 0, encoder, zeros_bytes=0)
         with pytest.raises(OSError, match="output"):
             ActiveSegment.resume(tmp_path / "0-.arrows", encoder.form, len(encoder.header_bytes))
-    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    assert open_files() == before
 
 
 def test_a_file_left_by_an_earlier_attempt(tmp_path: Path) -> None:
