@@ -6,6 +6,7 @@
     4. the system's own `verify`, in the process that recovered last
 
 3 is done once for each recovered folder and its items, since recovery knows nothing else; 4 once for these and the promises.
+Folders are told apart by the order of their files' times, too, except for what the recovery itself has just changed.
 A state that a second life left gets 1 and 2 only (`second_life`).
 
 The first broken promise is the verdict. A check that cannot finish is ``unknown``.
@@ -272,8 +273,8 @@ class Checker:
 
     def _verify(self, state: CrashState, root: Path, recovered: Recovered, attempt: Recovering) -> Recovered:
         """Recover again, and let the system check itself, where that is due: see the module's head."""
-        folder = f"{recovered.tree.order} {recovered.key}"
-        checked = f"{CrashState(recovered.tree, state.promises).key} {recovered.key}" if self._verifies else ""
+        folder = f"{recovered.tree.order_since(state.tree)} {recovered.key}"
+        checked = f"{folder} {CrashState(recovered.tree, state.promises).digest}" if self._verifies else ""
         repeated = folder in self._repeated
         if repeated and (not checked or checked in self._verified):
             return recovered

@@ -165,7 +165,7 @@ class KillExperiment(KillExploration):
     def _besides(self) -> str:
         """Say what was checked besides the contract, in states that it found safe; second lives are left out."""
         recovered = [checked.recovered for checked in self.checked.values() if checked.recovered]
-        folders = {(each.tree.order, each.key) for each in recovered}
+        folders = {each.key for each in recovered}
         verifies = self.checker.system.verify is not SystemUnderTest.verify
         return besides_the_contract(counted(len(recovered), "state") if verifies else "", len(folders))
 

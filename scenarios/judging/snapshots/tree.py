@@ -89,9 +89,19 @@ class Tree:
     @cached_property
     def order(self) -> str:
         """Equal for equal folders whose files were changed in the same order. Files of one time share a rank."""
-        times = [entry.modified_ns for _, entry in self.entries if entry.kind == FILE]
-        ranks = {time: rank for rank, time in enumerate(sorted(set(times)))}
-        return " ".join(str(ranks[time]) for time in times)
+        return _ranks(self._times)
+
+    def order_since(self, before: Tree) -> str:
+        """As `order`, but everything that changed after the newest file of ``before`` counts as changed at one time.
+
+        What one recovery writes gets one time or several, by the ticks of the clock that happen to fall in between.
+        """
+        later = max(before._times, default=0) + 1
+        return _ranks([min(time, later) for time in self._times])
+
+    @cached_property
+    def _times(self) -> list[int]:
+        return [entry.modified_ns for _, entry in self.entries if entry.kind == FILE]
 
     @property
     def contents(self) -> set[str]:
@@ -102,6 +112,11 @@ class Tree:
         """Return the paths at which two folders differ, sorted."""
         mine, theirs = dict(self.entries), dict(other.entries)
         return sorted(path for path in mine.keys() | theirs.keys() if mine.get(path) != theirs.get(path))
+
+
+def _ranks(times: list[int]) -> str:
+    ranks = {time: rank for rank, time in enumerate(sorted(set(times)))}
+    return " ".join(str(ranks[time]) for time in times)
 
 
 def joined(entries: Iterable[tuple[str, Entry]], linked: Iterable[Iterable[str]]) -> Tree:

@@ -62,6 +62,26 @@ def test_order(times: tuple[int, ...], others: tuple[int, ...], *, equal: bool) 
     assert one.digest == other.digest
 
 
+@pytest.mark.parametrize(
+    ("times", "others", "equal"),
+    [
+        ((1, 5, 6), (1, 7, 7), True),
+        ((1, 5, 6), (1, 9, 8), True),
+        ((1, 4, 6), (1, 4, 4), False),
+        ((1, 2, 6), (2, 1, 6), False),
+        ((1, 5, 2), (1, 2, 5), False),
+    ],
+)
+def test_order_since(times: tuple[int, ...], others: tuple[int, ...], *, equal: bool) -> None:
+    """In which order a recovery wrote its files does not count; which files it wrote does, and the order before it."""
+    before = Tree((("old", Entry(FILE, 0o644, modified_ns=4)),))
+    one, other = (
+        Tree(tuple((str(number), Entry(FILE, 0o644, modified_ns=time)) for number, time in enumerate(row)))
+        for row in (times, others)
+    )
+    assert (one.order_since(before) == other.order_since(before)) is equal
+
+
 def test_states_that_differ_in_the_order_of_times_are_judged_apart() -> None:
     """They have one name and two keys; states whose files have other times in the same order have one of each."""
     rows = [(1, 2), (1001, 1002), (2, 1)]
