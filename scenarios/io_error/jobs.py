@@ -127,6 +127,7 @@ class _Points(_Watch):
 
     wanted: tuple[PointFault, ...]
     _fired: list[PointFault] = field(default_factory=list)
+    _of_class: list[tuple[int, str]] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
 
     def see(self, point: faults.FailPoint, number: int) -> None:
@@ -134,6 +135,8 @@ class _Points(_Watch):
             if self.keep_steps:
                 self._note_lines()
                 self.steps.append(f"call {point.name} hit {number}")
+            if point.name == self.wanted[0].calls:
+                self._of_class.append((number, what_failed("failpoint", point.name)))
             fired = next((f for f in self.wanted if f.calls == point.name and f.number == number), None)
             if fired:
                 self._fire(fired)
@@ -145,7 +148,7 @@ class _Points(_Watch):
     def ended(self) -> None:
         if self.keep_steps:
             self._note_lines()
-        self.channel.send(Account((), tuple(self._fired), {}, tuple(self.steps)))
+        self.channel.send(Account((), tuple(self._fired), {}, tuple(self.steps), tuple(self._of_class)))
 
     def _fire(self, fault: PointFault) -> None:
         if not self._fired:

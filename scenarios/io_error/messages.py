@@ -117,7 +117,7 @@ class Account:
     uncached: dict[str, bytes] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     of_class: tuple[tuple[int, str], ...] = ()
-    """The calls of the first fault's class: their numbers, and what they are about, as `what_failed` has it."""
+    """The calls of the first fault's class, or hits of its failpoint: their numbers, and what they are about (`what_failed`)."""
     requests: int = 0
     """How many requests of the disk failed."""
 

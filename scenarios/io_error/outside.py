@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crashmatrix.scenarios.io_error.faults import ActionFault
 from crashmatrix.scenarios.io_error.jobs import size_of
-from crashmatrix.scenarios.io_error.messages import Account, Fired, Place
+from crashmatrix.scenarios.io_error.messages import Account, Fired, Place, what_failed
 from crashmatrix.scenarios.judging.watched import Hit, run_watched_system
 from crashmatrix.scenarios.processes.calls.call_faults import Made
 from crashmatrix.scenarios.processes.calls.outside_failpoints import failpoint_environment
@@ -74,7 +74,8 @@ def fail_outside(
         fired = seen >= fault.number - 1
         if fired:
             channel.send(Fired(place_of(fault.calls, fault.number, fault.action), journal_bytes))
-        channel.send(Account((), (fault,) if fired else ()))
+        made = tuple((number, what_failed(fault.action, fault.calls)) for number in range(1, seen + 1))
+        channel.send(Account((), (fault,) if fired else (), of_class=made))
 
     run_watched_system(names, life, root, journal, see, ended=ended)
 

@@ -17,7 +17,6 @@ from crashmatrix.scenarios.io_error.runs import Begun, FaultyRun, Prepared, Trie
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.tasks.pool import Task
-from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.shards import plan_digest
 
 __all__ = ["TryFaults", "in_its_place", "result_of"]
@@ -85,7 +84,7 @@ class _Bench:
     judge: Judge
 
     def one(self, fault: Fault) -> tuple[Fault, FaultyRun, Judged]:
-        """Run and judge. In place of a call that a run does not make, its last one fails in the next run."""
+        """Run and judge. In place of a call or hit that a run does not make, its last one fails in the next run."""
         nearest = fault
         for _ in range(_TRIES):
             fault, folder = nearest, self.checker.folder()
@@ -100,8 +99,8 @@ class _Bench:
 
 
 def in_its_place(fault: Fault, run: FaultyRun) -> Fault:
-    """Return the fault at the last call of its class, if a run has not come to the call that was to fail."""
-    made = len(run.account.of_class) if run.account and isinstance(fault, CallFault) else 0
+    """Return the fault at the last call of its class, or hit of its failpoint, if a run has not come to the planned one."""
+    made = len(run.account.of_class) if run.account else 0
     return replace(fault, number=made) if 0 < made < fault.number else fault
 
 

@@ -12,9 +12,13 @@ from crashmatrix import faults
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.io_error.faults import ActionFault, parse_fault
 from crashmatrix.scenarios.io_error.outside import environment_of
+from crashmatrix.scenarios.io_error.runs import begin
+from crashmatrix.scenarios.io_error.trying import TryFaults
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.systems.command_file import read_spec
 
@@ -99,6 +103,16 @@ def test_a_program_that_swallows_it_is_found_out(tmp_path: Path, how: str) -> No
     assert all(verdict.broken if how == "swallow" else verdict is Verdict.SAFE for verdict in returned)
     assert panicked == {Verdict.SAFE}
     assert {result.method for result in results} == {"reopened"}
+
+
+@pytest.mark.experiment
+@pytest.mark.skipif(bool(lacking()), reason=lacking())
+def test_the_last_hit_fails_in_place_of_one_that_is_not_reached(tmp_path: Path) -> None:
+    """A program that passes its failpoint less often than before is tried at its last hit."""
+    with workbench(Plan(target=str(target(tmp_path, "report")))) as (checker, _):
+        task = TryFaults(begin(checker), ExperimentOptions())
+        (tried,) = task.carry_out(checker, [ActionFault("store.put", 9, "return(EIO)")])
+    assert (tried.fault, tried.fired) == (str(ActionFault("store.put", 4, "return(EIO)")), True)
 
 
 @pytest.mark.parametrize(

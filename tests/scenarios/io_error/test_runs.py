@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,14 @@ import pytest
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.experiment import ExperimentOptions
+from crashmatrix.scenarios.io_error.faults import parse_fault
 from crashmatrix.scenarios.io_error.plan import ENDINGS
-from crashmatrix.scenarios.io_error.runs import Begun, FaultyRun, Prepared, prepare, run_with
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, begin, prepare, run_with
 from crashmatrix.scenarios.io_error.trying import TryFaults
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, answers_alike
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
+from tests.scenarios.error_systems import BEFORE_WRITE
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
@@ -86,10 +87,19 @@ def test_which_faults_share_a_run(bench: tuple[Checker, Prepared], made: str, ot
     assert answers_alike(CallFault.parse(other), found.account.since) == same
 
 
-def test_the_last_call_fails_in_place_of_one_that_is_not_made(bench: tuple[Checker, Prepared]) -> None:
-    """A workload that makes fewer calls than before is tried at its last one, and reported by that."""
-    checker, prepared = bench
-    begun = Begun(**{each.name: getattr(prepared, each.name) for each in fields(Begun)})
-    (tried,) = TryFaults(begun, ExperimentOptions()).carry_out(checker, [CallFault.parse("write@9~EIO~once")])
-    assert (tried.fault, tried.fired) == ("write@3~EIO~once", True)
-    assert {result.fault for result in tried.results} == {"write@3~EIO~once"}
+@pytest.mark.parametrize(
+    ("system", "fault", "instead"),
+    [
+        ("GoesOn", "write@9~EIO~once", "write@3~EIO~once"),
+        ("SwallowsAtFailpoint", "{point}@9~raise(EIO)~once", "{point}@3~raise(EIO)~once"),
+        ("SwallowsAtFailpoint", "{point}@9~raise(EIO)~on", "{point}@3~raise(EIO)~on"),
+    ],
+)
+def test_the_last_one_fails_in_place_of_one_that_is_not_made(system: str, fault: str, instead: str) -> None:
+    """A workload that makes fewer calls, or hits, than before is tried at its last one, and reported by that."""
+    planned, tried_instead = (each.format(point=BEFORE_WRITE.name) for each in (fault, instead))
+    with workbench(Plan(target=f"{SYSTEMS}:{system}")) as (checker, _):
+        task = TryFaults(begin(checker), ExperimentOptions())
+        (tried,) = task.carry_out(checker, [parse_fault(planned)])
+    assert (tried.fault, tried.fired) == (tried_instead, True)
+    assert {result.fault for result in tried.results} == {tried_instead}
