@@ -9,6 +9,8 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from crashmatrix.faults.disk import CrashState
 from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.reports import Verdict
@@ -61,6 +63,15 @@ def judge_all(_: Channel, target: Target, recording: Recording, kind: str) -> tu
         return list(judge.all(0, 1, 100)), judge.share, judge.prediction.count
 
 
+def judge_again(_: Channel, target: Target, recording: Recording, budget: int) -> tuple[list[Judged], Share, Share]:
+    """Judge a recording, then a second time with what is known from the first."""
+    trace = load_alone(recording)
+    with StateJudge(target, recording, trace, frozenset()) as judge:
+        list(judge.all(0, 1, 100))
+    with StateJudge(target, recording, trace, frozenset()) as second:
+        return list(second.all(0, 1, budget, before=judge.share.safe)), judge.share, second.share
+
+
 def judged(store: str, kinds: tuple[str, ...], report: Path) -> list[tuple[dict[str, Judged], Share, int]]:
     """Every judgement of one judge on a recording, by state; for each kind of prediction, with its account and predictions."""
     with workbench(Plan(target=f"{TOYS}:{store}", report=report)) as (checker, _):
@@ -89,3 +100,28 @@ def test_a_wrong_prediction_is_found_out(tmp_path: Path) -> None:
     assert misled
     assert share.judged >= len(truth) - 1
     assert not share.exhaustive
+
+
+@pytest.mark.usefixtures("disk")
+@pytest.mark.parametrize(("store", "budget"), [("Synced", 100), ("Synced", 2), ("SyncedMostly", 100)])
+def test_the_folders_of_an_earlier_recording_use_no_budget(tmp_path: Path, store: str, budget: int) -> None:
+    """Safe ones are not recovered again, as far as the budget is large; the clean end is, and so is a broken one."""
+    with workbench(Plan(target=f"{TOYS}:{store}", report=tmp_path / "report")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("ext4", "none")
+        states, first, second = value(
+            checker.jobs.run(judge_again, checker.target, recording, budget, seconds_max=250.0)
+        )
+    end, *others = states
+    assert not end.repeats
+    assert first.safe
+    assert first.repeats == 0
+    assert all(each.verdict is Verdict.SAFE for each in others if each.repeats)
+    assert second.repeats == sum(each.repeats for each in others) <= budget
+    assert second.judged == sum(not each.repeats for each in others) <= budget
+    if budget > len(first.safe):
+        assert all(each.repeats == (each.verdict is Verdict.SAFE) for each in others)
+        assert second.safe.keys() <= first.safe.keys()
+    else:
+        assert second.repeats == budget
+    if store == "SyncedMostly":
+        assert any(each.verdict.broken for each in others)
