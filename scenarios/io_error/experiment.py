@@ -131,7 +131,7 @@ class IoErrorExperiment:
                 self._report_all(planned, parse_fault(tried.fault), tried.results)
             each = (time.monotonic() - begun) / max(1, self.checker.memory.made - made)
             todo -= len(found)
-            self.listener.left(todo * each, each)
+            self.listener.time_left(todo * each, each)
             if self.options.until_broken and any(result.verdict.broken for tried in found for result in tried.results):
                 return
 

@@ -39,10 +39,10 @@ from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse
 from crashmatrix.scenarios.judging.words import besides_the_contract, counted
 from crashmatrix.scenarios.judging.worker import Hit, Profile
 from crashmatrix.scenarios.kill.exploring import KillExploration
-from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, CrashPath, parse_id, thin
 from crashmatrix.scenarios.kill.profile import Prepared, prepare, prepare_once
 from crashmatrix.scenarios.kill.real_kills import RealKills, crash
+from crashmatrix.scenarios.kill.remaining import TimeLeft
 from crashmatrix.scenarios.kill.sampling import SampledKills, declared_near, sampled_hits
 from crashmatrix.scenarios.kill.second_lives import KILLS_MIN, LIVES_MIN, SecondLives
 from crashmatrix.scenarios.processes.result import Returned
@@ -71,7 +71,9 @@ class KillExperiment(KillExploration):
         begun = time.monotonic()
         comparable = self.snapshot_workload(prepared, chosen)
         expected = LIVES_MIN + KILLS_MIN if self.checker.system.can_resume() else 0
-        self.left = Left(lives=expected, kills=self.sample_min, workload_seconds=(time.monotonic() - begun) / 2)
+        self.time_left = TimeLeft(
+            lives=expected, kills=self.sample_min, workload_seconds=(time.monotonic() - begun) / 2
+        )
         lives = SecondLives(self)
         if self.options.sampled:
             SampledKills(self, lives, declared_near(prepared.profile, self.options.near)).run()
