@@ -5,11 +5,13 @@ The tests count skipped work on the `posix` filesystem only: its traces hold the
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from crashmatrix.faults.disk import CrashState
+from crashmatrix.faults.disk import CrashImages, CrashState, MountRefused
 from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
@@ -17,6 +19,7 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.judge import load_alone
 from crashmatrix.scenarios.power.schedule import Recordings
 from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.recorded import state_judge
 from crashmatrix.scenarios.recorded.prediction import MOUNTED_EACH, WRONG, Prediction
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.state_judge import StateJudge
@@ -61,6 +64,28 @@ def judge_all(_: Channel, target: Target, recording: Recording, kind: str) -> tu
         return list(judge.all(0, 1, 100)), judge.share, judge.prediction.count
 
 
+class Refuses(CrashImages):
+    """A filesystem that mounts no image from some time on."""
+
+    refuses = False
+
+    def mounted(self, state: CrashState) -> AbstractContextManager[Path]:
+        if self.refuses:
+            raise MountRefused("mount", errno.EUCLEAN, "look at dmesg")
+        return super().mounted(state)
+
+
+def resume_what_does_not_mount(_: Channel, target: Target, recording: Recording) -> list[Judged]:
+    """The judgements of a state and of two second lives, before which its filesystem refuses to be mounted."""
+    state_judge.CrashImages = Refuses  # type: ignore[misc]  # in this job's process
+    trace = load_alone(recording)
+    state = CrashState.whole(trace, len(trace.operations))
+    with StateJudge(target, recording, trace, frozenset()) as judge:
+        (first,) = judge.judge_surely(state)
+        Refuses.refuses = True
+        return [first, *(judge.second_life(state, first) for _ in range(2))]
+
+
 def judged(store: str, kinds: tuple[str, ...], report: Path) -> list[tuple[dict[str, Judged], Share, int]]:
     """Every judgement of one judge on a recording, by state; for each kind of prediction, with its account and predictions."""
     with workbench(Plan(target=f"{TOYS}:{store}", report=report)) as (checker, _):
@@ -89,3 +114,14 @@ def test_a_wrong_prediction_is_found_out(tmp_path: Path) -> None:
     assert misled
     assert share.judged >= len(truth) - 1
     assert not share.exhaustive
+
+
+def test_an_image_that_does_not_mount_for_a_second_life(tmp_path: Path) -> None:
+    """The judge goes on. The state is unknown if another folder was predicted; without predictions, it is unmountable."""
+    with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("posix", "none")
+        found = value(checker.jobs.run(resume_what_does_not_mount, checker.target, recording, seconds_max=250.0))
+    assert [each.verdict.value for each in found] == ["safe", "unknown", "unmountable"]
+    assert found[1].explanation == WRONG
+    assert "EUCLEAN" in found[2].explanation
+    assert len({each.state for each in found}) == 1
