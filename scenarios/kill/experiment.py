@@ -1,7 +1,7 @@
-"""The `kill` experiment: the process dies by SIGKILL at the k-th hit of a failpoint, also during recovery.
+"""The `kill` experiment: the process dies by SIGKILL before its k-th system call of a kind, or at a failpoint; in recovery, too.
 
-1. prepare the folder; run the workload once undisturbed and count the hits of every failpoint (`profile`)
-2. run the workload again and snapshot the folder at each hit chosen: each is a crash (`exploring`)
+1. prepare the folder; run the workload once undisturbed and count its calls, or the hits of every failpoint (`profile`)
+2. run the workload again and snapshot the folder at each of those chosen: each is a crash (`exploring`)
 3. judge every distinct crashed folder, and the folders that its recovery passes through (`exploring`)
 4. let the system go on from what recoveries led to, and crash it in that second life (`second_lives`)
 5. really kill, by SIGKILL, a seeded sample of all these scenarios, judge what is left in place, and compare with the

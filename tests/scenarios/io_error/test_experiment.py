@@ -1,4 +1,4 @@
-"""The io-error experiment as a whole: wrong stores are found out, right ones are safe, and each scenario can be had again."""
+"""The io-error experiment as a whole: wrong stores are found out, right ones are safe, and each scenario can be reproduced."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_right_store_is_safe(tmp_path: Path, name: str) -> None:
     assert ("read" in details["calls"]) == (name in ("ReadsBack", "ColdLog"))
 
 
-def test_a_scenario_is_had_again(tmp_path: Path) -> None:
+def test_a_scenario_is_reproduced(tmp_path: Path) -> None:
     """A finding replays by its id, with the same verdict, and its crashed folder can be kept."""
     campaign = run(tmp_path, "Swallows", budget=12)
     broken = next(result for result in campaign.results if result.verdict.broken)
