@@ -9,7 +9,7 @@ says so while the pidfd shows that it still runs:
 
 `HeldProcess.send` is the way by which this package signals another process. To a process that has ended, it does nothing. Single
 threads are the exception: no pidfd of a thread can be had before Linux 6.9, so `process_tree` signals them by tgkill(2), in which
-the kernel checks that the thread belongs to the process. That process is a held one, and was seen to run just before.
+the kernel checks that the thread belongs to the process. The process is a held one, and was seen to run just before.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _end(connection: Connection, message: tuple[str, Any]) -> NoReturn:
 
 
 def _get_ready(connection: Connection, output: str, cell: Cell | None, view: View | None) -> None:
-    """Have this process print to its file, and move it into its cell, which the driver is told of in any case. Raises OSError."""
+    """Have this process print to its file, and move it into its cell. The driver gets the cell in any case. Raises OSError."""
     with socket.socket(fileno=os.dup(connection.fileno())) as driver:
         try:
             _redirect_output(output)

@@ -167,7 +167,7 @@ def death(server: HeldProcess) -> ForkServerDied | None:
         return None
     how = _how(server)
     cause = "the target may have killed or stopped its parent, or the machine ran out of memory (see dmesg)"
-    if "exited" in how:  # Of itself: `fork_server` says why, and so does multiprocessing.
+    if "exited" in how:  # By itself: `fork_server` says why, and so does multiprocessing.
         cause = "it has printed why, above"
     return ForkServerDied(
         f"multiprocessing's fork server (process {server.pid}) {how}, and its jobs with it; {cause}: run again"

@@ -8,10 +8,10 @@ from crashmatrix.scenarios.processes.sandbox.cell import Cell, CellMaker
 _make = CellMaker.make
 
 
-def make(maker: CellMaker, number: int) -> Cell:
+def make(self: CellMaker, number: int) -> Cell:
     if number:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return _make(maker, number)
+    return _make(self, number)
 
 
 CellMaker.make = make  # type: ignore[method-assign]  # in the fork server only

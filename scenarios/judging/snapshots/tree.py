@@ -94,7 +94,7 @@ class Tree:
     def order_since(self, before: Tree) -> str:
         """As `order`, but everything that changed after the newest file of ``before`` counts as changed at one time.
 
-        What one recovery writes gets one time or several, by the ticks of the clock that happen to fall in between.
+        The changes of one recovery get one time or several, by the ticks of the clock that happen to fall in between.
         """
         later = max(before._times, default=0) + 1
         return _ranks([min(time, later) for time in self._times])

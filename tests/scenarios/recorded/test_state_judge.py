@@ -19,7 +19,6 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.judge import load_alone
 from crashmatrix.scenarios.power.schedule import Recordings
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.recorded import state_judge
 from crashmatrix.scenarios.recorded.prediction import MOUNTED_EACH, WRONG, Prediction
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.state_judge import StateJudge
@@ -64,25 +63,19 @@ def judge_all(_: Channel, target: Target, recording: Recording, kind: str) -> tu
         return list(judge.all(0, 1, 100)), judge.share, judge.prediction.count
 
 
-class Refuses(CrashImages):
-    """A filesystem that mounts no image from some time on."""
-
-    refuses = False
-
-    def mounted(self, state: CrashState) -> AbstractContextManager[Path]:
-        if self.refuses:
-            raise MountRefused("mount", errno.EUCLEAN, "look at dmesg")
-        return super().mounted(state)
+def refuse(self: CrashImages, state: CrashState) -> AbstractContextManager[Path]:
+    """Be a filesystem that mounts no image."""
+    del self
+    raise MountRefused(f"mounting {state}", errno.EUCLEAN, "look at dmesg")
 
 
 def resume_what_does_not_mount(_: Channel, target: Target, recording: Recording) -> list[Judged]:
     """The judgements of a state and of two second lives, before which its filesystem refuses to be mounted."""
-    state_judge.CrashImages = Refuses  # type: ignore[misc]  # in this job's process
     trace = load_alone(recording)
     state = CrashState.whole(trace, len(trace.operations))
     with StateJudge(target, recording, trace, frozenset()) as judge:
         (first,) = judge.judge_surely(state)
-        Refuses.refuses = True
+        CrashImages.mounted = refuse  # type: ignore[method-assign]  # in this job's process only
         return [first, *(judge.second_life(state, first) for _ in range(2))]
 
 

@@ -117,7 +117,7 @@ def test_more_cells_than_a_byte_can_number(jobs: Jobs) -> None:
 
 
 def test_a_job_that_cannot_enter_its_cell(jobs: Jobs, root: Path, tmp_path: Path) -> None:
-    """Nothing of the target has run, so this is no result of it; the next job has the cell."""
+    """Nothing of the target has run, so this says nothing about it; the next job has the cell."""
     for _ in range(2):
         with pytest.raises(EnvironmentLacks, match=r"no process could be made ready .*open_tree\(.*/gone\)"):
             jobs.run(do.numbers, seconds_max=SECONDS, view=view(root, tmp_path / "gone"))
