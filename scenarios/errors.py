@@ -6,6 +6,8 @@ ScenarioError
 ├── EnvironmentLacks   this machine cannot run it: a missing package, permission or device
 │   └── ForkServerDied the process that forks jobs was killed: the results of running jobs are unknown
 └── PromiseBroken      raised by a system's own checks: the verdict and why
+
+RunStopped, which is no Exception, passes through whatever catches these.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ __all__ = [
     "EnvironmentLacks",
     "ForkServerDied",
     "PromiseBroken",
+    "RunStopped",
     "ScenarioError",
     "TargetFails",
     "UsageError",
@@ -48,6 +51,10 @@ class EnvironmentLacks(ScenarioError):
 
 class ForkServerDied(EnvironmentLacks):
     """The run cannot go on, and the ends of its jobs say nothing about the system. One line: how it died, what to do."""
+
+
+class RunStopped(BaseException):
+    """The run is being stopped, and has ended its jobs: how they ended says nothing about the system, and is nobody's result."""
 
 
 class PromiseBroken(ScenarioError):

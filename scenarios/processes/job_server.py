@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
+from types import ModuleType
 
 from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.held import HeldProcess, check_proc, child_of_ours
@@ -79,7 +80,8 @@ class JobServer:
         if not busy and any(os.environ.get(name) != value for name, value in settings.items()):
             os.environ.update(settings)
             _end_server()
-        _ensure_running()
+        with _without_main():
+            _ensure_running()
         process = _server()
         if process is None:
             raise EnvironmentLacks(
@@ -199,6 +201,18 @@ def _ensure_running() -> None:
             resource_tracker.ensure_running()
         with signals_held_back():  # Once more, since the tracker's start unblocks some of these signals.
             forkserver.ensure_running()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep multiprocessing from importing the program's main module into each child, which costs time and may have
+    effects; our jobs need nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

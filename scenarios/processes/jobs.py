@@ -6,7 +6,8 @@ message, not the exit code, says that the function returned.
 
 Every child leads a session of its own, and what leaves that session is adopted, so that ending a job ends whatever it started;
 its output goes to a file. Processes are held, never known by their number alone (`processes`). If the fork server dies, how
-its jobs ended says nothing, and a call that starts a job or waits for one raises ForkServerDied.
+its jobs ended says nothing, and a call that starts a job or waits for one raises ForkServerDied. After `Jobs.stop_all` it is
+RunStopped: an interrupted run must not take the death of its jobs for a result, nor remember it for the run that resumes it.
 """
 
 from __future__ import annotations
@@ -15,18 +16,16 @@ import contextlib
 import multiprocessing
 import os
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 
-from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
+from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied, RunStopped
 from crashmatrix.scenarios.processes.held import HeldProcess, end_strangers
 from crashmatrix.scenarios.processes.job_child import Channel, live
 from crashmatrix.scenarios.processes.job_process import JobProcess
@@ -72,6 +71,7 @@ class Job(Generic[R]):
         self._heard = False
         """Whether it has handed over its cell."""
         self.result: JobResult[R] | None = None
+        self._stopped = False
 
     @property
     def in_block_left(self) -> bool:
@@ -80,6 +80,7 @@ class Job(Generic[R]):
 
     def next_message(self) -> Any | None:
         """Return the child's next message, or None once it has ended (see ``result``). Raises as `wait`."""
+        self._check_stopped()
         if self.result is not None:
             return None
         message = self._receive()
@@ -140,10 +141,15 @@ class Job(Generic[R]):
             self._connection.send(message)
 
     def wait(self) -> JobResult[R]:
-        """Wait for the end; messages are dropped. Raises ForkServerDied, EnvironmentLacks: the function was not called."""
+        """Wait for the end; messages are dropped. Raises ForkServerDied, RunStopped, EnvironmentLacks (not begun)."""
+        self._check_stopped()
         while self.result is None:
             self._receive()
         return self.result
+
+    def _check_stopped(self) -> None:
+        if self._stopped:
+            raise RunStopped
 
     def stop(self) -> None:
         """SIGKILL the child and everything it started."""
@@ -158,8 +164,7 @@ class Job(Generic[R]):
 
     def wait_for_death(self) -> None:
         """Wait until a child that was stopped is gone."""
-        if self._held is not None:
-            self._held.wait(_END_SECONDS_MAX)
+        _ = self._held and self._held.wait(_END_SECONDS_MAX)
 
     def _time_out(self) -> None:
         self.stop()
@@ -176,6 +181,8 @@ class Job(Generic[R]):
         if server_died:
             self.stop()
             raise server_died
+        self._stopped = self._jobs.stopped
+        self._check_stopped()
 
     def _empty_cell(self) -> str:
         """Wait until everything it left has ended; returns the limit that it broke, if any."""
@@ -218,7 +225,7 @@ class Jobs:
         self._scratch, self._left = own_folder(self._within), False
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._context.set_forkserver_preload(["crashmatrix.scenarios.processes.fork_server"])
-        with _LOCK, _without_main():
+        with _LOCK:
             # Here, in no worker thread: the server dies with the thread that started it.
             # A job of a block that was left is dead, though nobody may ever wait for it.
             SERVER.use(tuple(self._preload), busy=not all(job.in_block_left for job in _running_everywhere))
@@ -241,7 +248,7 @@ class Jobs:
         view: View | None = None,
         keep_going: bool = False,
     ) -> Job[R]:
-        """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``. Raises ForkServerDied.
+        """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``. Raises ForkServerDied, RunStopped.
 
         Args:
             view: what it sees of the machine's files, where processes can be confined; None for all of them, and the network.
@@ -252,7 +259,7 @@ class Jobs:
         ours, theirs = self._context.Pipe()
         with _LOCK:
             if self._stopped:
-                raise EnvironmentLacks("stopped")
+                raise RunStopped
             self._count += 1
             output = self._scratch.path / str(self._count)
             process = JobProcess(live, theirs, str(output), function, args, view)
@@ -276,8 +283,13 @@ class Jobs:
         """Run ``function(channel, *args)`` in a fresh process to its end. See `start`."""
         return self.start(function, *args, seconds_max=seconds_max, view=view, keep_going=keep_going).wait()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop_all` was called, and not yet `go_on`."""
+        return self._stopped
+
     def stop_all(self) -> None:
-        """SIGKILL every running job; no other will start."""
+        """SIGKILL every running job; no other will start. Whoever waits for one gets RunStopped."""
         with _LOCK:
             self._stopped = True
             running = list(self._running)
@@ -316,15 +328,3 @@ class Jobs:
         with _LOCK:
             others = {job.pid for job in _running_everywhere - self._running}
             end_strangers(SERVER.process, but=others)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep multiprocessing from importing the program's main module into each child, which costs time and may have
-    effects; our jobs need nothing of it."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

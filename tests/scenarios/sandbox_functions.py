@@ -159,9 +159,11 @@ def end_everything(_: Channel) -> None:
 def make_cell_number(_: Channel, number: int) -> int:
     """Have a maker make a cell of this number; returns the number that is heard once it is empty."""
     freed, free = os.pipe()
-    cell = CellMaker(free).make(number)
-    cell.empty()
-    return number_in(os.read(freed, NUMBER_BYTES))
+    maker = CellMaker(free)  # Its cells end with it.
+    maker.make(number).empty()
+    heard = number_in(os.read(freed, NUMBER_BYTES))
+    maker.close_copy()
+    return heard
 
 
 def recover_without_its_folder(_: Channel, root: Path) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from crashmatrix import EnvironmentLacks
+from crashmatrix.scenarios.errors import RunStopped
 from crashmatrix.scenarios.processes.jobs import Job, Jobs
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from tests import ROOT
@@ -214,9 +214,30 @@ def test_no_job_outlives_the_block() -> None:
         processes = [process for job in started if message(job) for process in running(job)]
         assert all(process.is_running() for process in processes)
     assert alive(processes) == []
-    assert [job.wait() for job in started] == [Died(-9)] * 3
-    with pytest.raises(EnvironmentLacks):
+    for job in started:
+        with pytest.raises(RunStopped):
+            job.wait()
+    with pytest.raises(RunStopped):
         jobs.start(do.give, 1, seconds_max=SECONDS)
+
+
+def test_the_death_of_a_job_that_was_stopped_is_no_result() -> None:
+    """Whoever drives it is told so, each time, and nothing that catches errors takes it for one; later jobs run as ever."""
+    with Jobs(preload=["tests.scenarios.job_functions"]) as jobs:
+        job, other = jobs.start(do.hang, seconds_max=SECONDS), jobs.start(do.hang, seconds_max=SECONDS)
+        assert message(job)
+        assert message(other)
+        jobs.stop_all()
+        for ask in (job.wait, job.wait, job.next_message, other.next_message, other.wait):
+            with pytest.raises(RunStopped) as raised:
+                ask()
+            assert not isinstance(raised.value, Exception)
+        with pytest.raises(RunStopped):
+            jobs.start(do.give, 1, seconds_max=SECONDS)
+        jobs.go_on()
+        assert jobs.run(do.give, 1, seconds_max=SECONDS) == Returned(1)
+        with pytest.raises(RunStopped):
+            job.wait()
 
 
 @pytest.mark.lengthy
@@ -251,7 +272,8 @@ def test_exception_in_the_block_ends_jobs() -> None:
         raise KeyboardInterrupt
     assert len(processes) == 2
     assert alive(processes) == []
-    job.wait()
+    with pytest.raises(RunStopped):
+        job.wait()
 
 
 MAIN = """
