@@ -7,7 +7,7 @@ ScenarioError
 │   └── ForkServerDied the process that forks jobs was killed: the results of running jobs are unknown
 └── PromiseBroken      raised by a system's own checks: the verdict and why
 
-RunStopped, which is no Exception, passes through whatever catches these.
+RunStopped, which is not an Exception, passes through whatever catches these.
 """
 
 from __future__ import annotations

@@ -289,7 +289,7 @@ class Jobs:
         return self._stopped
 
     def stop_all(self) -> None:
-        """SIGKILL every running job; no other will start. Whoever waits for one gets RunStopped."""
+        """SIGKILL every running job; no other will start. A caller that waits for one gets RunStopped."""
         with _LOCK:
             self._stopped = True
             running = list(self._running)
