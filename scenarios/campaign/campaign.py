@@ -38,8 +38,8 @@ class _Recorder(Listener):
         self._writer.add(result)
         self._listener.result(result)
 
-    def left(self, seconds: float, each: float = 0.0) -> None:
-        self._listener.left(self._estimate.left(seconds, each), each)
+    def time_left(self, seconds: float, each: float = 0.0) -> None:
+        self._listener.time_left(self._estimate.left(seconds, each), each)
 
 
 @dataclass

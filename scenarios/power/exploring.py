@@ -152,7 +152,7 @@ class PowerExploration:
             self._weight_left = self._weights.expected(recording, self._to_come(left))
         if self._weight_done:
             spent = time.monotonic() - begun
-            self.listener.left(spent * self._weight_left / self._weight_done, spent / max(1, len(self.results)))
+            self.listener.time_left(spent * self._weight_left / self._weight_done, spent / max(1, len(self.results)))
 
     def _says_nothing(self, recording: Recording) -> bool:
         """Report a first recording after which no crash could be judged. Raises UsageError if its end breaks the contract.

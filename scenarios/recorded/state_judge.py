@@ -142,6 +142,8 @@ class StateJudge:
             for state in batch:
                 yield from self.judge_surely(state)
         yield from self._second_lives(number, lives)
+        for state in self.prediction.refuted():  # By what a second life was to begin with.
+            yield from self.judge_surely(state)
         coverage = self._states.coverage
         self.share.cuts, self.share.pending_most = coverage.cuts, coverage.pending_most
         self.share.possible_log2 = round(coverage.possible_log2, 1)
@@ -206,9 +208,13 @@ class StateJudge:
 
     def second_life(self, state: CrashState, first: Judged) -> Judged:
         """Mount a state found safe, and judge the life after its recovery."""
-        with self._watch.timed("resume"), self._images.mounted(state) as root:
-            self.share.mounted += 1
-            violation = self._lives.judge(root)
+        violation: Violation | Judged | None
+        try:
+            with self._watch.timed("resume"), self._images.mounted(state) as root:
+                self.share.mounted += 1
+                violation = self._lives.judge(root)
+        except MountRefused as error:  # Its folder may have been predicted only.
+            violation = self._refused(state, first.events, error)
         return replace(first, verdict=violation.verdict, explanation=violation.explanation) if violation else first
 
     def _first_life(self, state: CrashState) -> Judged:
@@ -227,9 +233,12 @@ class StateJudge:
                 self.share.mounted += 1
                 return self._mounted(root, state, events)
         except MountRefused as error:
-            if not self.prediction.saw(state, _REFUSED):
-                return Judged(str(state), Verdict.UNKNOWN, WRONG, events=events)
-            return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
+            return self._refused(state, events, error)
+
+    def _refused(self, state: CrashState, events: int, error: MountRefused) -> Judged:
+        if not self.prediction.saw(state, _REFUSED):
+            return Judged(str(state), Verdict.UNKNOWN, WRONG, events=events)
+        return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
 
     def _mounted(self, root: Path, state: CrashState, events: int) -> Judged:
         with self._watch.timed("snapshot"):

@@ -70,7 +70,7 @@ class Tree:
 
     @cached_property
     def unusable(self) -> tuple[Verdict, str] | None:
-        """The verdict on a folder that cannot be laid out again, and why; None of any other.
+        """The verdict on a folder that cannot be laid out again, and why; None if it can be.
 
         One that was replaced cannot be opened by anybody. One with a mount in it, or a file that this user may not read, could
         be: it is unknown what would come of that.

@@ -5,13 +5,15 @@ The tests count skipped work on the `posix` filesystem only: its traces hold the
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from crashmatrix.faults.disk import CrashState
+from crashmatrix.faults.disk import CrashImages, CrashState, MountRefused
 from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
@@ -72,6 +74,22 @@ def judge_again(_: Channel, target: Target, recording: Recording, budget: int) -
         return list(second.all(0, 1, budget, before=judge.share.safe)), judge.share, second.share
 
 
+def refuse(self: CrashImages, state: CrashState) -> AbstractContextManager[Path]:
+    """Be a filesystem that mounts no image."""
+    del self
+    raise MountRefused(f"mounting {state}", errno.EUCLEAN, "look at dmesg")
+
+
+def resume_what_does_not_mount(_: Channel, target: Target, recording: Recording) -> list[Judged]:
+    """The judgements of a state and of two second lives, before which its filesystem refuses to be mounted."""
+    trace = load_alone(recording)
+    state = CrashState.whole(trace, len(trace.operations))
+    with StateJudge(target, recording, trace, frozenset()) as judge:
+        (first,) = judge.judge_surely(state)
+        CrashImages.mounted = refuse  # type: ignore[method-assign]  # in this job's process only
+        return [first, *(judge.second_life(state, first) for _ in range(2))]
+
+
 def judged(store: str, kinds: tuple[str, ...], report: Path) -> list[tuple[dict[str, Judged], Share, int]]:
     """Every judgement of one judge on a recording, by state; for each kind of prediction, with its account and predictions."""
     with workbench(Plan(target=f"{TOYS}:{store}", report=report)) as (checker, _):
@@ -125,3 +143,14 @@ def test_the_folders_of_an_earlier_recording_use_no_budget(tmp_path: Path, store
         assert second.repeats == budget
     if store == "SyncedMostly":
         assert any(each.verdict.broken for each in others)
+
+
+def test_an_image_that_does_not_mount_for_a_second_life(tmp_path: Path) -> None:
+    """The judge goes on. The state is unknown if another folder was predicted; without predictions, it is unmountable."""
+    with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("posix", "none")
+        found = value(checker.jobs.run(resume_what_does_not_mount, checker.target, recording, seconds_max=250.0))
+    assert [each.verdict.value for each in found] == ["safe", "unknown", "unmountable"]
+    assert found[1].explanation == WRONG
+    assert "EUCLEAN" in found[2].explanation
+    assert len({each.state for each in found}) == 1

@@ -1,4 +1,4 @@
-"""What a reader of an ext4 disk's files can see: each change of a disk made by hand either shows, or it does not."""
+"""The files of an ext4 disk as a reader sees them: each change of a disk made by hand either shows, or it does not."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Disk:
         return self.with_bytes(block, place + at, data)
 
     def seen(self, *changes: dict[int, bytes], torn: bool = False) -> list[list[int] | None]:
-        """What is seen of the disk with each of these changes; `torn` if the filesystem never wrote them."""
+        """Return the numbers of the disk with each of these changes; `torn` if the filesystem never wrote them."""
         contents = Contents()
         disks = [{block: contents.number(self.read(block)) for block in self.blocks} for _ in changes]
         contents.settled = torn
