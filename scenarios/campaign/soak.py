@@ -23,13 +23,14 @@ from crashmatrix.reports.findings import group
 from crashmatrix.reports.several.collection import Collection
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.resume import as_reported
+from crashmatrix.scenarios.campaign.resume import described, difference
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import Listener
 
 __all__ = ["Soak", "SoakFinding", "SoakState"]
 
 _STATE = "soak.json"
+_OF_A_SEED = ("seed", "shard")
 
 
 class SoakFinding(msgspec.Struct, kw_only=True):
@@ -98,18 +99,17 @@ class Soak:
         return self.plan.until_broken and self.state.verdict.broken
 
     def _begin(self, directory: Collection) -> SoakState:
-        mine = as_reported({**self.plan.settings(), "experiments": self.plan.experiments})
+        mine = {name: value for name, value in described(self.plan).items() if name not in _OF_A_SEED}
         state = directory.load(SoakState)
         if state is None:
             state = SoakState(plan=mine, seed=self.plan.seed)
             directory.save(state)
             return state
-        for name, value in mine.items():
-            if state.plan.get(name) != value:
-                raise UsageError(
-                    f"the soak in {directory.directory} differs in {name} ({state.plan.get(name)}, not {value}); go on with "
-                    "its own options, or name a new directory with --report"
-                )
+        if differs := difference(state.plan, mine):
+            raise UsageError(
+                f"the soak in {directory.directory} differs in {differs}; go on with its own options, or name a new directory "
+                "with --report"
+            )
         return state
 
     def _run_seed(self, directory: Collection, left: float) -> None:

@@ -56,6 +56,19 @@ def test_findings_of_seeds(plan: Plan) -> None:
     assert read_report(plan.report / "seed-5")[0].seed == 5
     with pytest.raises(UsageError, match="differs in budget"):
         soaked(replace(plan, budget=1), 1)
+    with pytest.raises(UsageError, match="differs in target"):
+        soaked(replace(plan, target=f"{__file__}:Store"), 1)
+
+
+def test_a_changed_store_is_another_soak(plan: Plan, tmp_path: Path) -> None:
+    """Seeds of the store before count for no other, even if none was interrupted."""
+    store = tmp_path / "store.py"
+    for text, refused in ("one = 1\n", False), ("one = 2\n", True):
+        store.write_text(text)
+        with (
+            pytest.raises(UsageError, match="the digest of the target's files") if refused else contextlib.nullcontext()
+        ):
+            Soak(replace(plan, target=f"{store}:Store"), 0.0, print).run()
 
 
 @pytest.mark.slow
