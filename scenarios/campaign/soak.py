@@ -20,7 +20,9 @@ import msgspec
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import RunSummary, ScenarioResult, Verdict, worst
 from crashmatrix.reports.findings import group
+from crashmatrix.reports.ownership import is_report
 from crashmatrix.reports.several.collection import Collection
+from crashmatrix.reports.store import REPORT_NAMES
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.resume import described, difference
@@ -133,10 +135,11 @@ class Soak:
         )
 
     def _tidy(self, directory: Collection) -> None:
-        """Remove the reports of seeds that are done and show nothing new."""
-        kept = {finding.report for finding in self.state.findings.values()} | {f"seed-{self.state.seed}"}
+        """Remove the reports of seeds that are done and show nothing new. Anything else with such a name is not ours."""
+        kept = {finding.report for finding in self.state.findings.values()}
+        done = {f"seed-{seed}" for seed in range(self.state.seed - self.state.seeds_done, self.state.seed)}
         for name in directory.names():
-            if name.startswith("seed-") and name not in kept:
+            if name in done - kept and is_report(self.plan.report / name, REPORT_NAMES):
                 remove_tree(self.plan.report / name)
 
     def _fold(self, summary: RunSummary, results: list[ScenarioResult], report: Path) -> list[str]:
