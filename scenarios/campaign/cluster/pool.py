@@ -34,11 +34,11 @@ from crashmatrix.scenarios.campaign.cluster.worker import (
     version,
 )
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.resume import program_of
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.tasks.pool import Pool, Task
+from crashmatrix.scenarios.systems.program_files import program_digests
 
 __all__ = ["ClusterPool", "cluster_pool", "workers_of"]
 
@@ -126,7 +126,7 @@ class ClusterPool(Pool[Checker]):
         super().__init__(checker.jobs, checker, checker.memory)
         # A worker knows nothing of the report, and its own pool is its machine.
         self._plan, self._client = replace(plan, cluster="", resume=False, seconds_max=None), client
-        self._program = program_of(plan)
+        self._program = program_digests(plan.target).texts
         self._workers: list[_Fit] = []
         self._looked = -_LOOK_SECONDS
         self._alone_since: float | None = None
