@@ -56,8 +56,7 @@ class StorageEngine:
         self._unlocking = ExitStack()
         self._unlocking.callback(os.close, lock)
         self._health, self._tally = Health(self.root), Tally()
-        self._catalogue = threading.Lock()
-        self._tables: dict[str, Table] = {}
+        self._catalogue, self._tables = threading.Lock(), dict[str, Table]()
         self._pace = Pace(self._all, self._health.in_background)
         self._settings = Settings.read(self.root)
         make_folder(layout.tables)
@@ -71,6 +70,7 @@ class StorageEngine:
             raise
 
     def _recover(self, found: list[OpenedTable]) -> None:
+        self._settings.remove_unfinished()
         for opened in found:
             table = Table(self._logs, opened.log, opened.store, opened.spills, self._health, self._tally)
             table.recover(opened.marker)

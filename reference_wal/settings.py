@@ -14,7 +14,7 @@ Change, write order: 1. the values are checked; 2. the file is replaced (`atomic
     | a file that fits           | any crash: it is whole before it has its name       | its content and its name are synced |
     |                            |                                                     | before it is believed               |
     | a file that does not fit   | damage                                              | OptionsCorrupted, naming it         |
-    | ``options.json.tmp``       | a change cut short, never acknowledged              | removed                             |
+    | ``options.json.tmp``       | a change cut short, never acknowledged              | removed, once no table is refused   |
 
 No row depends on an option: each table says itself whether it has a log. So a file that somebody removes costs nothing but
 the options.
@@ -64,9 +64,15 @@ class Settings:
     @classmethod
     def read(cls, root: Path) -> Settings:
         """Read the folder's file, durable from now on. Raises OptionsCorrupted, OSError."""
-        values = _settled(root / _NAME)
-        _remove_unfinished(root / _TEMPORARY)
-        return cls(root, values)
+        return cls(root, _settled(root / _NAME))
+
+    def remove_unfinished(self) -> None:
+        """Remove what is left of a change cut short. Raises OSError."""
+        path = self._root / _TEMPORARY
+        if path.exists():
+            ABANDONED.enter()
+            with UNLINK:  # No sync: a file of this name that comes back is removed again.
+                path.unlink()
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Set these; durable on return. Raises OSError: they are set in the folder, or they are not."""
@@ -113,10 +119,3 @@ def _values_in(path: Path) -> dict[str, Any]:
     except InvalidInput as error:
         raise OptionsCorrupted(path, f"is not a file of this version ({error})") from error
     return values
-
-
-def _remove_unfinished(path: Path) -> None:
-    if path.exists():
-        ABANDONED.enter()
-        with UNLINK:  # No sync: a file of this name that comes back is removed again.
-            path.unlink()
