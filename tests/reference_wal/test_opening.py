@@ -150,7 +150,7 @@ def test_batches_in_a_table_never_created(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("problem", ["gone", "never created", "two names"])
 def test_a_refusal_changes_nothing(problem: str, tmp_path: Path) -> None:
-    """If the names and the logs show damage, all that crashes have left of other tables is there after the refusal."""
+    """If the names and the logs show damage, what crashes have left of other tables is still there after the refusal."""
     with opened(tmp_path) as engine:
         engine.ingest("t", batch(1.0))
     opened(tmp_path, "half-dropped").close()

@@ -37,7 +37,7 @@ NEVER_SET: list[tuple[dict[str, Any], str]] = [
     ({"identity": None}, "a text"),
     ({"clock": 0.0}, "a function"),
 ]
-"""Of options that only an opening can give."""
+"""Options that only an opening can give."""
 NEVER_POSSIBLE = [case for case in REFUSED if "no option" not in case[1]]
 TAKEN: dict[str, Any] = {
     "segment_bytes_max": 1, "generation_bytes_max": 7, "memory_bytes_max": 0, "checkpoint_commits": 1, "flush_seconds": None,
