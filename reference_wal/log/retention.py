@@ -50,8 +50,8 @@ class Retention:
         """
         claimed = max(persisted_through, self.persisted.span[1])
         if claimed >= next_id:
-            end = f"the log ends at {next_id - 1}" if next_id else "the log never had a batch"
-            raise LogCorrupted(self.folder, f"batch {claimed} was persisted, but {end}")
+            extent = f"the log ends at {next_id - 1}" if next_id else "the log never had a batch"
+            raise LogCorrupted(self.folder, f"batch {claimed} was persisted, but {extent}")
         for first, last in self.gaps(next_id):
             RETIRED_BEFORE.enter()
             for start, end in self.persisted.missing(max(first, persisted_through + 1), last):
