@@ -19,9 +19,19 @@ import pyarrow as pa
 from crashmatrix.reference_wal.durable_io import step
 from crashmatrix.reference_wal.spill import Spill, SpillFolder
 
-__all__ = ["Generation", "RowBuffer"]
+__all__ = ["Generation", "RowBuffer", "own_copy"]
 
 SEAL = step("seal.take", "rows in the buffers and in the log", "buffers empty, the generation in memory and in the log")
+
+
+def own_copy(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch of the same rows in memory of its own.
+
+    The caller may write to the memory behind its batch once that is stored, and a slice would keep all of a larger batch alive.
+    """
+    if batch.get_total_buffer_size() > 2 * batch.nbytes:
+        batch = batch.take(pa.array(range(batch.num_rows), pa.int64()))
+    return batch.copy_to(pa.default_cpu_memory_manager())
 
 
 @dataclass(frozen=True)

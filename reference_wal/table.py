@@ -25,7 +25,7 @@ import pyarrow as pa
 from crashmatrix.faults import declare
 from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.access.table_access import TableAccess
-from crashmatrix.reference_wal.buffers import Generation, RowBuffer
+from crashmatrix.reference_wal.buffers import Generation, RowBuffer, own_copy
 from crashmatrix.reference_wal.delta import folder as table_folder
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.compressed_buffer import Compressed, CompressedBuffer, batches_in
@@ -108,6 +108,7 @@ class Table:
         """Return the batch's id once it is logged and its rows wait to be committed."""
         with self._access.ingesting.passed():
             self._health.refuse_new_calls()
+            batch = own_copy(batch)
             # Refused, by the log of a table that was dropped as well, or the log has poisoned itself.
             with self._health.poisoned_by_errors(but_for=ReferenceWalError):
                 batch_id = self.log.append(batch)

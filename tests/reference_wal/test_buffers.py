@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from crashmatrix.reference_wal import StorageEngine
-from crashmatrix.reference_wal.buffers import RowBuffer
+from crashmatrix.reference_wal.buffers import RowBuffer, own_copy
 from crashmatrix.reference_wal.delta.compression import compress
 from crashmatrix.reference_wal.models.bound import Bound
 from tests.reference_wal.support import SCHEMA, batch, numbers
@@ -170,3 +170,31 @@ def test_names_that_look_like_paths(names: list[str], bounds: dict[str, Bound] |
     with StorageEngine.open(tmp_path) as engine:
         found = engine.read("t").to_pylist()
     assert sorted(map(str, found)) == sorted(map(str, rows.to_pylist() * 2))
+
+
+def lent(rows: int) -> tuple[bytearray, pa.RecordBatch]:
+    """A batch over memory of its caller."""
+    memory = bytearray(b"".join(number.to_bytes(8, "little") for number in range(rows)))
+    column = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(memory)])
+    return memory, pa.record_batch([column.cast(pa.timestamp("us")), column], schema=SCHEMA_OF_NUMBERS)
+
+
+SCHEMA_OF_NUMBERS = pa.schema([("time", pa.timestamp("us")), ("value", pa.int64())])
+
+
+@pytest.mark.parametrize("tags", [[], ["value"]])
+@pytest.mark.parametrize("part", ["whole", "slice"])
+def test_memory_of_the_caller(tmp_path: Path, tags: list[str], part: str) -> None:
+    """The caller may use the memory behind a batch again once that is stored; a slice of it does not keep the rest alive."""
+    memory, whole = lent(1000)
+    rows = whole if part == "whole" else whole.slice(10, 3)
+    expected = rows.to_pylist()
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", SCHEMA_OF_NUMBERS, timestamp="time", tags=tags)
+        engine.ingest("t", rows)
+        memory[:] = b"\xff" * len(memory)
+        engine.flush()
+        assert engine.read("t").sort_by("time").to_pylist() == expected
+    copy = own_copy(rows)
+    assert copy.equals(rows)
+    assert copy.get_total_buffer_size() <= 2 * rows.nbytes
