@@ -57,6 +57,7 @@ class FolderJudge:
         cell: where the checks run, if there is one.
         patience: the time limits of recoveries; by default the target's own.
         resumed: whether the promises are those of a second life, whose recoveries are judged by the contract alone.
+        boot: the machine's boot id (`boots`); empty for its own.
     """
 
     def __init__(
@@ -69,8 +70,9 @@ class FolderJudge:
         patience: Patience | None = None,
         *,
         resumed: bool = False,
+        boot: str = "",
     ) -> None:
-        self._cell, self._view = cell, target.view()
+        self._cell, self._view = cell, replace(target.view(), boot=boot)
         self._target, self._promises_at, self._capture = target, promises_at, capture
         self._kind = load(target.name)
         self._contract: Contract = contract_named(self._kind.contract)

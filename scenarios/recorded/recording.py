@@ -48,6 +48,7 @@ from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import available
 from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
+from crashmatrix.scenarios.recorded.boots import boot_after
 from crashmatrix.scenarios.recorded.machine_journal import MachineJournal
 from crashmatrix.scenarios.recorded.remedies import Remedy, Syncing
 from crashmatrix.scenarios.recorded.restarts import (
@@ -275,7 +276,8 @@ def _record(
         seed=recording.seed,
         time_limit_seconds=10 * kind.seconds_max,
     )
-    confine = (lambda folder, notes: ConfinedHere(target.view(folder, notes))) if available() else None
+    boot = boot_after(recording.of[0]) if recording.of else ""
+    confine = (lambda *shown: ConfinedHere(replace(target.view(*shown), boot=boot))) if available() else None
     try:
         return record(run, options=options, confine=confine, **how), time.perf_counter() - start
     except WorkloadFailed as error:

@@ -42,10 +42,11 @@ class LifeJudge:
     Args:
         scratch: a folder outside the disk, for their journals.
         cell: where they run, if there is one.
+        boot: the machine's boot id (`boots`).
     """
 
-    def __init__(self, target: Target, scratch: Path, cell: Cell | None) -> None:
-        self._target, self._scratch, self._cell = target, scratch, cell
+    def __init__(self, target: Target, scratch: Path, cell: Cell | None, boot: str = "") -> None:
+        self._target, self._scratch, self._cell, self._boot = target, scratch, cell, boot
         self._kind = load(target.name)
         self._contract = contract_named(self._kind.contract)
         self.lives = self.promised = 0
@@ -55,7 +56,7 @@ class LifeJudge:
 
     @cached_property
     def _view(self) -> View:
-        return self._target.view()
+        return replace(self._target.view(), boot=self._boot)
 
     def judge(self, root: Path) -> Violation | None:
         """Return what is wrong with the second life that begins with recovery in a crashed folder; None if nothing is."""

@@ -34,6 +34,7 @@ from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
 from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.recorded.boots import boot_after
 from crashmatrix.scenarios.recorded.dealing import Dealer
 from crashmatrix.scenarios.recorded.folder_judge import FolderJudge
 from crashmatrix.scenarios.recorded.mounted import snapshot_of
@@ -106,8 +107,9 @@ class StateJudge:
                 cell,
                 self._patience,
                 resumed=bool(self._recording.resumed),
+                boot=(boot := boot_after(self._recording.name)),
             )
-            self._lives = LifeJudge(self._target, scratch, cell)
+            self._lives = LifeJudge(self._target, scratch, cell, boot)
             with self._images.mounted(self._states.clean) as root:
                 self._clean = self._name(self._store.capture(root), self._states.clean)
             self._stack = stack.pop_all()

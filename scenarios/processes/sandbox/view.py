@@ -3,6 +3,7 @@
     /tmp/crashmatrix      the folder above the folder under test, so the target's root is always `/tmp/crashmatrix/data`
     /tmp, /dev/shm        empty and its own, gone with its processes
     writable folders      at their own paths: the target's workspace
+    the kernel's boot id  another one after a power cut
     everything else       as on the machine, read-only
 
 The path is fixed because a program may store absolute paths: it has to find them again in the copy that is recovered, and in the
@@ -57,6 +58,8 @@ _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _PROTECTED = (Path("/proc/sys"), Path("/proc/sysrq-trigger"))
 
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 _OUR_FOLDERS = [path.resolve() for path in Path(__file__).parents[3].iterdir() if path.is_symlink()]
 """In an editable installation, links lead from the package to folders elsewhere."""
 
@@ -70,12 +73,14 @@ class View:
         notes: a file elsewhere that the target writes to.
         visible: further folders, read-only, that may lie where the target has a filesystem of its own.
         writable: folders that the target may write to, at their own paths.
+        boot: the kernel's boot id; empty for that of the machine.
     """
 
     folder: Path | None = None
     notes: Path | None = None
     visible: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+    boot: str = ""
 
     def inside(self, value: Any) -> Any:
         """Return the path at which the target has a path of ours; anything else as it is."""
@@ -94,7 +99,7 @@ class View:
         """Take hold of everything to be shown, in the mount namespace where it lies. Raises OSError."""
         shown = [(path, path, True) for path in self.visible if path.is_dir()]
         kept = [(path, path, False) for path in self.writable]
-        opened = OpenedView([])
+        opened = OpenedView([], self.boot)
         try:
             for place, folder, read_only in (*shown, *kept, *((place, ours, False) for ours, place in self._moved())):
                 opened.trees.append((place, calls.tree_of(folder, read_only=read_only)))
@@ -106,9 +111,10 @@ class View:
 
 @dataclass(frozen=True)
 class OpenedView:
-    """Mounts that are attached nowhere yet, and their places."""
+    """Mounts that are attached nowhere yet, and their places; ``boot`` is as of `View`."""
 
     trees: list[tuple[Path, int]]
+    boot: str = ""
 
     def close(self) -> None:
         """Let go of them, in a process that shows them nowhere."""
@@ -128,6 +134,8 @@ class OpenedView:
                 _make_place(tree, path)
                 calls.attach_tree(tree, path)
             os.close(tree)
+        if self.boot:
+            _show_boot(self.boot)
         os.environ.update({name: str(_PRIVATE[0]) for name in _TEMPORARY if name in os.environ})
         tempfile.tempdir = None
 
@@ -161,6 +169,16 @@ class ConfinedHere:
     def inside(self, path: Path) -> Path:
         """The path at which it has a path of ours."""
         return cast("Path", self.view.inside(path))
+
+
+def _show_boot(boot: str) -> None:
+    """Put a file in the place of the kernel's boot id."""
+    file = _PRIVATE[0] / "crashmatrix-boot-id"
+    file.write_text(f"{boot}\n")
+    tree = calls.tree_of(file, read_only=True)
+    calls.attach_tree(tree, _BOOT_ID)
+    os.close(tree)
+    file.unlink()
 
 
 def _make_place(tree: int, path: Path) -> None:

@@ -142,3 +142,17 @@ def test_needed_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     found = needed_folders(further)
     assert tmp_path in found
     assert not {tmp_path / "inner", tmp_path / "not-there", Path("/usr/bin")} & set(found)
+
+
+@needs_cells
+def test_boot_id(jobs: Jobs) -> None:
+    """A job sees the boot id that it is to see, and nothing of the file that holds it; the machine's stays as it is."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    before = path.read_text()
+    shown = replace(view(), boot="00000000-0000-4000-8000-000000000000")
+    assert jobs.run(do.read, path, seconds_max=SECONDS, view=shown) == Returned(f"{shown.boot}\n")
+    assert jobs.run(do.read, path, seconds_max=SECONDS, view=view()) == Returned(before)
+    assert jobs.run(do.refusal, path, seconds_max=SECONDS, view=shown) != Returned("")
+    one, other = (jobs.run(do.listing, "/tmp", seconds_max=SECONDS, view=each) for each in (shown, view()))
+    assert one == other
+    assert path.read_text() == before
