@@ -69,7 +69,7 @@ def measure(rows: pa.Table, bound: Bound | None) -> tuple[float, float, float]:
     shape = None
     if bound is not None:
         shape = Shape(rows.schema, "timestamp", ["station"], dict.fromkeys(fields, bound) if bound.size else {})
-    generation = Generation(0, 0, {(): rows})
+    generation = Generation(0, 0, rows.to_batches())
 
     def write() -> pa.Buffer:
         return compress(generation, timestamp="timestamp", tags=["station"], shape=shape)[0]

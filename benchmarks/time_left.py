@@ -25,7 +25,7 @@ class Noting(Listener):
         self.begun = time.monotonic()
         self.estimates: list[tuple[float, float]] = []
 
-    def left(self, seconds: float, each: float = 0.0) -> None:
+    def time_left(self, seconds: float, each: float = 0.0) -> None:
         del each
         self.estimates.append((time.monotonic() - self.begun, seconds))
 

@@ -56,7 +56,7 @@ class InvalidName(FaultsError, ValueError):
 
 
 class AlreadyDeclared(FaultsError):
-    """A second declaration of a failpoint differs from the first in place or description."""
+    """A second declaration of a failpoint, or of a mark, differs from the first in place or description."""
 
     def __init__(self, name: str, first: str, second: str) -> None:
         super().__init__(name, first, second)
@@ -64,7 +64,7 @@ class AlreadyDeclared(FaultsError):
 
     def __str__(self) -> str:
         return (
-            f"failpoint {self.name!r} is declared at {self.first} and again, differently, at {self.second}; "
+            f"{self.name!r} is declared at {self.first} and again, differently, at {self.second}; "
             "give one of them another name, or share one constant"
         )
 

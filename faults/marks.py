@@ -8,7 +8,7 @@ never entered it says nothing about it, however safe it was. (After SQLite's `te
 
 from __future__ import annotations
 
-import threading
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,24 +20,29 @@ _MARKS: dict[str, Mark] = {}
 
 
 class Mark:
-    """A branch of the program. Made by `mark`. Thread-safe."""
+    """A branch of the program. Made by `mark`. Thread-safe, in a signal handler and in a forked child as well."""
 
-    def __init__(self, name: str, description: str) -> None:
-        self.name, self.description = name, description
+    def __init__(self, name: str, description: str, location: str) -> None:
+        self.name, self.description, self.location = name, description, location
         self.count = 0
-        self._lock = threading.Lock()
 
     def enter(self) -> None:
         """Count it."""
-        with self._lock:
-            self.count += 1
+        self.count += 1  # Without a lock, which a fork or a signal could find held: see FailPoint.hit.
 
 
 def mark(name: str, description: str) -> Mark:
-    """Declare a mark. Raises AlreadyDeclared."""
-    if name in _MARKS:
-        raise AlreadyDeclared(name, _MARKS[name].description, description)
-    return _MARKS.setdefault(name, Mark(name, description))
+    """Declare a mark, at the caller's line.
+
+    Declaring it again with the same description at the same place, as a module reload does, returns the first one.
+    Raises AlreadyDeclared if the name is taken by another place or description.
+    """
+    caller = sys._getframe(1)
+    location = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    found = _MARKS.setdefault(name, Mark(name, description, location))
+    if (found.description, found.location) != (description, location):
+        raise AlreadyDeclared(name, found.location, location)
+    return found
 
 
 def entered() -> dict[str, int]:
@@ -48,9 +53,9 @@ def entered() -> dict[str, int]:
 @contextmanager
 def uncounted() -> Iterator[None]:
     """Count no mark in the block, in any thread: what enters them there is a test's own work."""
-    before = {mark: mark.count for mark in _MARKS.values()}
+    before = {mark: mark.count for mark in list(_MARKS.values())}
     try:
         yield
     finally:
-        for mark in _MARKS.values():
+        for mark in list(_MARKS.values()):
             mark.count = before.get(mark, 0)

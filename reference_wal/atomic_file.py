@@ -1,4 +1,4 @@
-"""A small file that is there whole or not at all, by its own four steps.
+"""A small file that is there whole or not at all. Each kind has failpoints of its own on both sides of these four steps:
 
 1. write it under a temporary name; 2. sync it; 3. rename it into place; 4. sync the folder
 ── the new content is durable ──

@@ -1,9 +1,12 @@
 """The calls that make bytes and names survive a power cut, and the steps that put a failpoint on both sides of each.
 
-Every write of this package to the disk goes through here. The rules, which every caller follows:
+These are the calls that several modules make. A call that one module alone needs is made there, such as the rename of a segment,
+a spill file that is never synced, or a table that deltalake writes and that is synced afterwards. The rules hold for all of them:
 
 1. contents first: a file is synced before its name is moved into place;
-2. every create, rename and unlink ends in a sync of the directory that holds the name;
+2. every create, rename and unlink ends in a sync of the directory that holds the name. The exceptions are names from which
+   nothing is concluded, whether a power cut brings them back or takes them: spill files of a running engine, the note of a
+   log's end, the lock, what is left of removed logs, and temporary files that the next opening removes;
 3. a failed sync is never retried: the kernel may have marked the lost pages clean, so a second sync would succeed
    without them (https://wiki.postgresql.org/wiki/Fsync_Errors). The writer is poisoned instead;
 4. recovery believes the disk, not the page cache: what a killed process wrote may not be durable yet, what a failed

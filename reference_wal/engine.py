@@ -52,13 +52,11 @@ class StorageEngine:
     """Tables of time series that keep every promised batch through any crash. Thread-safe."""
 
     def __init__(self, layout: Layout, wal: bool, options: EngineOptions, lock: int) -> None:
-        self.root, self._layout = layout.root, layout
-        self._given, self._given_wal = options, wal
+        self.root, self._layout, self._given, self._given_wal = layout.root, layout, options, wal
         self._unlocking = ExitStack()
         self._unlocking.callback(os.close, lock)
         self._health, self._tally = Health(self.root), Tally()
-        self._catalogue = threading.Lock()
-        self._tables: dict[str, Table] = {}
+        self._catalogue, self._tables = threading.Lock(), dict[str, Table]()
         self._pace = Pace(self._all, self._health.in_background)
         self._settings = Settings.read(self.root)
         make_folder(layout.tables)
@@ -72,6 +70,7 @@ class StorageEngine:
             raise
 
     def _recover(self, found: list[OpenedTable]) -> None:
+        self._settings.remove_unfinished()
         for opened in found:
             table = Table(self._logs, opened.log, opened.store, opened.spills, self._health, self._tally)
             table.recover(opened.marker)
@@ -85,11 +84,12 @@ class StorageEngine:
             wal: whether tables made from now on have a log, unless `switch_log` or `change_options` has set that in the folder.
 
         Raises:
-            EngineLocked: another process has it open. InvalidInput: deltalake would take the path for another one.
+            EngineLocked: another process has it open. InvalidInput: ``wal`` is not a bool; deltalake would mistake the path.
             LogCorrupted, TableCorrupted: the folder holds what no crash leaves; the error says where, and what to do.
             OptionsCorrupted: the file of options set at run time is damaged; the error names it.
             OSError: a step of recovery failed. Opening again takes it up where it stopped.
         """
+        check_changes({"wal": wal})
         layout = Layout.at(Path(root))
         make_folder(layout.root)
         lock = layout.lock()
@@ -116,8 +116,8 @@ class StorageEngine:
         Raises TableExists, InvalidInput (nothing was changed), OSError.
         """
         check_table_name(table)
-        tags = tags or []
-        check_table(schema, timestamp, tags, bounds)
+        check_changes({} if wal is None else {"wal": wal})
+        check_table(schema, timestamp, tags := tags or [], bounds)
         with self._catalogue:
             self._health.refuse_new_calls()
             if table in self._tables:

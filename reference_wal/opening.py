@@ -1,8 +1,9 @@
 """An engine's folder after a crash: what it means, table by table, and what is done about it.
 
 Tables lie in ``tables/``, logs in ``wal/``. With the order of writes in `delta.folder`, a crash leaves these cases and no
-others. Any other case was made by somebody, and is refused: @d, @f and @g before anything is changed; @h, @i and @l once the
-Delta tables are healed, before a log is changed:
+others. Any other case was made by somebody, and is refused. @d, @f and @g show in the names and the logs, and are refused before
+anything there is changed or removed. For @h, @i and @l the Delta tables are read: by then creations and drops are finished and
+these tables healed, and no log of a table that is there is changed yet:
 
     | row | Delta folder    | log           | left by                                   | done                              |
     |-----|-----------------|---------------|-------------------------------------------|-----------------------------------|
@@ -237,6 +238,8 @@ def _heal_tables(layout: Layout, logs: UnrecoveredLogs | None) -> list[HealedTab
         _refuse(layout, item)
     with SYNC_FOUND:  # Names given by a process killed before its sync: logs are about to go, or to forget batches.
         sync_directory(layout.tables)
+    if logs is not None:
+        logs.remove_leftovers()
     for item in found:
         _tidy(layout, logs, item)
     return [_heal(layout.table(item.name)) for item in found if item.there]
@@ -252,14 +255,15 @@ def _look(layout: Layout, next_ids: Mapping[str, int]) -> list[FoundTable]:
 
 
 def _refuse(layout: Layout, item: FoundTable) -> None:
-    path, last = layout.table(item.name), (item.next_id or 0) - 1
+    path = layout.table(item.name)
+    log = f"its log has given out ids up to {item.next_id - 1}" if item.next_id else "its log is there"
     match item.row:
         case "@d":
-            raise TableCorrupted(path, f"was never created, while its log has given out ids up to {last}")
+            raise TableCorrupted(path, f"was never created, while {log}")
         case "@f":
             raise TableCorrupted(path, "is there, and beside it what is left of its creation or removal")
         case "@g":
-            raise TableCorrupted(path, f"is gone, while its log has given out ids up to {last}")
+            raise TableCorrupted(path, f"is gone, while {log}")
 
 
 def _tidy(layout: Layout, logs: UnrecoveredLogs | None, item: FoundTable) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX
 from crashmatrix.reference_wal.models.bound import Bound
 from crashmatrix.reference_wal.models.segments import Shape
+from crashmatrix.reference_wal.option_values import check_values
 
 __all__ = ["TAG_TYPES", "EngineOptions", "check_columns", "check_storable", "check_table"]
 
@@ -44,6 +45,9 @@ class EngineOptions:
         identity: identity of tables made from now on; random if empty. Set it only to make runs comparable, and never the
             same for two tables that have one name after each other.
         clock: returns seconds that never go back; ``idle_seconds`` are measured by it. Replace it only to decide what is idle.
+
+    Raises:
+        InvalidInput: an option cannot have this value (`option_values`).
     """
 
     segment_bytes_max: int = SEGMENT_BYTES_MAX
@@ -56,6 +60,9 @@ class EngineOptions:
     idle_seconds: float | None = None
     identity: str = ""
     clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        check_values({field.name: getattr(self, field.name) for field in fields(self)})
 
 
 def check_table(schema: pa.Schema, timestamp: str, tags: list[str], bounds: Mapping[str, Bound] | None = None) -> None:

@@ -14,7 +14,7 @@ Change, write order: 1. the values are checked; 2. the file is replaced (`atomic
     | a file that fits           | any crash: it is whole before it has its name       | its content and its name are synced |
     |                            |                                                     | before it is believed               |
     | a file that does not fit   | damage                                              | OptionsCorrupted, naming it         |
-    | ``options.json.tmp``       | a change cut short, never acknowledged              | removed                             |
+    | ``options.json.tmp``       | a change cut short, never acknowledged              | removed, once no table is refused   |
 
 No row depends on an option: each table says itself whether it has a log. So a file that somebody removes costs nothing but
 the options.
@@ -23,7 +23,6 @@ the options.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from crashmatrix.faults import mark
 from crashmatrix.reference_wal.atomic_file import atomic_file, checked, content_of
 from crashmatrix.reference_wal.durable_io import settle, step, sync_directory
 from crashmatrix.reference_wal.errors import InvalidInput, OptionsCorrupted
+from crashmatrix.reference_wal.option_values import check_values
 from crashmatrix.reference_wal.options import EngineOptions
 
 __all__ = ["SETTABLE", "Settings", "check_changes"]
@@ -47,15 +47,10 @@ ABANDONED = mark("rows.options.abandoned", "a change of options cut short, remov
 
 _NAME, _TEMPORARY, _KIND = "options.json", "options.json.tmp", "options"
 
-_LEAST = {
-    "segment_bytes_max": 1, "generation_bytes_max": 1, "memory_bytes_max": 0, "compressed_bytes_max": 0, "checkpoint_commits": 1,
-}  # fmt: skip
-"""The options that are whole numbers, and the least each can be."""
-
-_PERIODS = ("flush_seconds", "idle_seconds")
-"""Those that are numbers of seconds; None for no background thread."""
-
-SETTABLE = (*_LEAST, *_PERIODS, "wal")
+SETTABLE = (
+    "segment_bytes_max", "generation_bytes_max", "memory_bytes_max", "compressed_bytes_max", "checkpoint_commits",
+    "flush_seconds", "idle_seconds", "wal",
+)  # fmt: skip
 """The options that can be set while the engine runs; ``wal``: whether tables made from now on have a log."""
 
 
@@ -69,9 +64,15 @@ class Settings:
     @classmethod
     def read(cls, root: Path) -> Settings:
         """Read the folder's file, durable from now on. Raises OptionsCorrupted, OSError."""
-        values = _settled(root / _NAME)
-        _remove_unfinished(root / _TEMPORARY)
-        return cls(root, values)
+        return cls(root, _settled(root / _NAME))
+
+    def remove_unfinished(self) -> None:
+        """Remove what is left of a change cut short. Raises OSError."""
+        path = self._root / _TEMPORARY
+        if path.exists():
+            ABANDONED.enter()
+            with UNLINK:  # No sync: a file of this name that comes back is removed again.
+                path.unlink()
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Set these; durable on return. Raises OSError: they are set in the folder, or they are not."""
@@ -95,28 +96,7 @@ def check_changes(changes: Mapping[str, object]) -> None:
     for name, value in changes.items():
         if name not in SETTABLE:
             raise InvalidInput(f"no option {name!r} to set while the engine runs; there are {', '.join(SETTABLE)}")
-        if not _possible(name, value):
-            raise InvalidInput(f"option {name} cannot be {value!r}; {_wanted(name)}")
-
-
-def _possible(name: str, value: Any) -> bool:
-    if name == "wal":
-        return isinstance(value, bool)
-    if name in _PERIODS:
-        return value is None or (_is_number(value, int, float) and 0 < value <= threading.TIMEOUT_MAX)
-    return _is_number(value, int) and value >= _LEAST[name]
-
-
-def _is_number(value: object, *kinds: type) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-def _wanted(name: str) -> str:
-    if name == "wal":
-        return "give True or False"
-    if name in _PERIODS:
-        return "give a number of seconds above 0, or None for no background thread"
-    return f"give a whole number, {_LEAST[name]} or more"
+        check_values({name: value})
 
 
 def _settled(path: Path) -> dict[str, Any]:
@@ -139,10 +119,3 @@ def _values_in(path: Path) -> dict[str, Any]:
     except InvalidInput as error:
         raise OptionsCorrupted(path, f"is not a file of this version ({error})") from error
     return values
-
-
-def _remove_unfinished(path: Path) -> None:
-    if path.exists():
-        ABANDONED.enter()
-        with UNLINK:  # No sync: a file of this name that comes back is removed again.
-            path.unlink()

@@ -1,7 +1,7 @@
 """A table between its log and its Delta side: the life of a batch, step by step.
 
     1. `append`: to the log                                            ── promise: the id is returned ──
-    2. `insert`: its rows wait in per-series buffers (`spill`: on disk, when memory is short), until
+    2. `insert`: its rows wait in a buffer (`spill`: on disk, when memory is short), until
     3. `finish` seals a generation, all rows of batches lo..hi, and compresses it; it may wait (`delta.compressed_buffer`), until
     4. `flush` or `save` commits what is compressed: files and marker ``txn = hi`` in one durable Delta transaction,
     5. and only then lets the log and the spill files forget those batches
@@ -25,7 +25,7 @@ import pyarrow as pa
 from crashmatrix.faults import declare
 from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.access.table_access import TableAccess
-from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers
+from crashmatrix.reference_wal.buffers import Generation, RowBuffer
 from crashmatrix.reference_wal.delta import folder as table_folder
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.compressed_buffer import Compressed, CompressedBuffer, batches_in
@@ -63,7 +63,7 @@ class Table:
         self.name, self.log, self.store, self.spills = log.table, log, store, spills
         self.application = f"{log.identity}/{log.table}"
         self._shape = store.properties.shape
-        self.buffers = SeriesBuffers(store.properties.tags, spills=spills)
+        self.buffers = RowBuffer(spills=spills)
         self._logs, self._health, self._tally = logs, health, tally
         self._transfer = Transfer(store, self.application)
         self._access = TableAccess(self.name, health)
@@ -81,7 +81,7 @@ class Table:
             marker: the last batch that Delta holds (-1: none); the log knows it already.
         """
         self._transfer.recover()
-        self.buffers = SeriesBuffers(self.store.properties.tags, next_id=marker + 1, spills=self.spills)
+        self.buffers = RowBuffer(next_id=marker + 1, spills=self.spills)
         self._replay(marker)
         self.store.remove_orphans()
         self._files = self.store.names()

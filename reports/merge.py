@@ -24,6 +24,9 @@ __all__ = ["Merged", "merge", "merge_directories"]
 _LARGEST = {"depth_max", "failpoints_declared"}
 """Numbers of which the largest counts; other numbers are counts, and add up."""
 
+_OF_A_MACHINE = {"shard", "versions", "binaries"}
+"""Parts of a plan in which the shards of one run may differ."""
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -102,14 +105,25 @@ def merge(
         started=min(filter(None, (summary.started for summary in summaries)), default=""),
         missing_shards=[f"{number}/{of}" for number in range(1, of + 1) if f"{number}/{of}" not in have],
         findings=_findings(summaries, out),
+        plan=_plan(summaries),
+        chosen=list(dict.fromkeys(name for summary in summaries for name in summary.chosen)),
     )
     for name in dict.fromkeys(name for summary in summaries for name in summary.experiments):
         mine = [result for result in results if result.experiment == name]
         merged.experiments[name] = _experiment(name, summaries, mine)
-        if name in merged.not_run:
-            merged.not_run[f"part of {name}"] = merged.not_run.pop(name)
+        if lacking := merged.not_run.pop(name, "") or _lacking(name, summaries):
+            merged.not_run[f"part of {name}"] = lacking
             merged.experiments[name].verdict = worst([merged.experiments[name].verdict, Verdict.UNKNOWN])
+    for name in merged.chosen:
+        if name not in merged.experiments:
+            merged.not_run.setdefault(name, "no shard found a crash to judge")
     return merged, results
+
+
+def _lacking(name: str, summaries: list[RunSummary]) -> str:
+    """Say which shards have not run an experiment; empty if all have. A shard's part may be empty: then it is chosen."""
+    shards = [summary.shard for summary in summaries if name not in {*summary.experiments, *summary.chosen}]
+    return f"shards {', '.join(shards)} have not run it, or do not say so; run them again" if shards else ""
 
 
 def _check(summaries: list[RunSummary]) -> int:
@@ -126,6 +140,7 @@ def _check(summaries: list[RunSummary]) -> int:
                 raise ReportError(
                     f"shards {first.shard} and {other.shard} differ in {what} ({one}, {two}), so they are not one run"
                 )
+    _check_plans([summary for summary in summaries if summary.plan])
     sizes = {summary.shard.partition("/")[2] for summary in summaries}
     shards = [summary.shard for summary in summaries]
     if len(sizes) > 1 or len(set(shards)) < len(shards):
@@ -134,6 +149,24 @@ def _check(summaries: list[RunSummary]) -> int:
     if beyond := [summary.shard for summary in summaries if _number(summary.shard) > of]:
         raise ReportError(f"there is no shard {beyond[0]}: the number before the slash is too large; run it again")
     return of
+
+
+def _check_plans(summaries: list[RunSummary]) -> None:
+    """Raise ReportError if shards were started with different plans. Machines may have other kernels, packages and builds."""
+    for other in summaries[1:]:
+        first = summaries[0]
+        for name in dict.fromkeys((*first.plan, *other.plan)):
+            one, two = first.plan.get(name), other.plan.get(name)
+            if one != two and name not in _OF_A_MACHINE:
+                raise ReportError(
+                    f"shards {first.shard} and {other.shard} differ in {name} ({one}, {two}), so they are not one run"
+                )
+
+
+def _plan(summaries: list[RunSummary]) -> dict[str, Any]:
+    """Return the plan of the whole run; empty if the shards' differ, or one is not known."""
+    whole, *others = [{**summary.plan, "shard": ""} if summary.plan else {} for summary in summaries]
+    return whole if all(other == whole for other in others) else {}
 
 
 def _number(shard: str) -> int:

@@ -12,13 +12,14 @@ The fields looked for here have been in the scenario lines and summaries of ever
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from crashmatrix.reports.folder import Folder, NotAFile, ReportError
+from crashmatrix.reports.folder import Folder, NotAFile, ReportError, is_leftover
 from crashmatrix.reports.verdict import Verdict
 
-__all__ = ["refuse_foreign", "refuse_links"]
+__all__ = ["is_report", "refuse_foreign", "refuse_links"]
 
 _BYTES_MAX = 2**28
 """No summary and no line of results is longer."""
@@ -41,6 +42,16 @@ def refuse_foreign(directory: Path, files: set[str], folders: set[str]) -> None:
         if named and not (_has_results(folder) or _has_summary(folder)):
             what = " and ".join(sorted(named))
             raise ReportError(f"{directory} holds another program's {what}; name another with --report")
+
+
+def is_report(directory: Path, names: Set[str]) -> bool:
+    """Whether a directory is certainly a report, and holds nothing but these names: then it may be removed."""
+    try:
+        with Folder.open(directory) as folder:
+            other = [name for name in folder.names() if name not in names and not is_leftover(name)]
+            return not other and (_has_results(folder) or _has_summary(folder))
+    except OSError:
+        return False
 
 
 def refuse_links(folder: Folder, files: set[str], folders: set[str]) -> None:

@@ -248,6 +248,8 @@ class RunSummary:
         started: when, in UTC: ``2026-01-31T12:00:00``; empty if unknown.
         shard: ``I/N`` if this is the I-th of N parts of a run: the verdict covers that part only.
         missing_shards: the parts that a merged report lacks.
+        plan: what the judgements depend on, as the run was started; ``--resume`` and ``merge`` compare it. Empty if unknown.
+        chosen: the experiments that were to run and could be, those of which a shard has no part, too. Empty if unknown.
         findings: explained kinds of violation; `crashmatrix.reports.findings` groups all other results.
     """
 
@@ -263,6 +265,8 @@ class RunSummary:
     shard: ShardName = ""
     missing_shards: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)
+    chosen: list[str] = field(default_factory=list)
 
     @property
     def verdict(self) -> Verdict:

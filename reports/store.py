@@ -36,6 +36,7 @@ from crashmatrix.reports.validation import Invalid, checked, parsed
 
 __all__ = [
     "RENDERERS",
+    "REPORT_NAMES",
     "TRACES",
     "ReportError",
     "ReportWriter",
@@ -62,7 +63,8 @@ TRACES = "traces"
 
 _FILES = ("results.jsonl", "summary.json", *RENDERERS)
 _FOLDERS = {TRACES, RESUME}
-_OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), *_FOLDERS, LOCK}
+REPORT_NAMES = {*_FILES, *(f"{name}.tmp" for name in _FILES), *_FOLDERS, LOCK}
+"""Everything that a report directory may hold."""
 
 
 class ReportWriter:
@@ -74,7 +76,7 @@ class ReportWriter:
     def __init__(self, directory: Path, *, resume: bool = False) -> None:
         self.directory = directory
         self.ledger = Ledger()
-        refuse_foreign(directory, _OURS - _FOLDERS, _FOLDERS)
+        refuse_foreign(directory, REPORT_NAMES - _FOLDERS, _FOLDERS)
         self._claim()
         self._folder = Folder.open(directory)
         self._lines: BinaryIO | None = None
@@ -107,7 +109,7 @@ class ReportWriter:
         if present and not present & {"results.jsonl", "summary.json", LOCK}:
             what = ", ".join(sorted(present)[:3])
             raise ReportError(f"{self.directory} holds something else ({what}); name an empty or new one with --report")
-        foreign = present - _OURS
+        foreign = present - REPORT_NAMES
         if foreign:
             what = ", ".join(sorted(foreign)[:3])
             raise ReportError(
@@ -275,7 +277,7 @@ def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) 
     """Write the files for people into a report directory. Raises ReportError."""
     try:
         with Folder.open(directory) as folder:
-            refuse_links(folder, _OURS - _FOLDERS, _FOLDERS)
+            refuse_links(folder, REPORT_NAMES - _FOLDERS, _FOLDERS)
             _render(folder, summary, results)
     except NotAFile:
         raise ReportError(f"{directory} is a symbolic link; name the directory itself") from None

@@ -7,7 +7,7 @@ ScenarioError
 │   └── ForkServerDied the process that forks jobs was killed: the results of running jobs are unknown
 └── PromiseBroken      raised by a system's own checks: the verdict and why
 
-RunStopped, which is no Exception, passes through whatever catches these.
+RunStopped, which is not an Exception, passes through everything that catches these.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ForkServerDied(EnvironmentLacks):
 
 
 class RunStopped(BaseException):
-    """The run is being stopped, and has ended its jobs: how they ended says nothing about the system, and is nobody's result."""
+    """The run is being stopped, and has ended its jobs. How they ended says nothing about the system."""
 
 
 class PromiseBroken(ScenarioError):

@@ -89,7 +89,7 @@ class Listener:
     def result(self, result: ScenarioResult) -> None:
         """One scenario has its verdict. May be called from several threads, one at a time."""
 
-    def left(self, seconds: float, each: float = 0.0) -> None:
+    def time_left(self, seconds: float, each: float = 0.0) -> None:
         """The experiment expects to take so many seconds more; each crash that it judges takes ``each``."""
 
 

@@ -3,7 +3,7 @@
     with extra_installed("target reference"):
         import pyarrow          # missing: one line that says how to install it
 
-The core runs without them: both experiments, the reports and the pytest plugin. `pyproject.toml` has the same table.
+The core runs without them: all experiments, the reports and the pytest plugin. `pyproject.toml` has the same table.
 """
 
 from __future__ import annotations

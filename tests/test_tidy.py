@@ -133,7 +133,6 @@ WITHOUT_NAMESAKE = {
     "scenarios/campaign/until_broken.py": "a thin loop; test_mutation.py and cli/test_mutate.py search with it",
     "scenarios/mutation/attempt.py": "the other end of a mutant's process; cli/test_mutate.py drives it",
     "scenarios/mutation/harness.py": "runs attempts; cli/test_mutate.py drives it",
-    "scenarios/campaign/workbench.py": "a thin wrapper; every test that runs an experiment opens one",
     "scenarios/cli/long.py": "thin commands; campaign/test_soak.py and cluster/test_pool.py drive what they call",
     "scenarios/cli/refusal.py": "declarations; test_main.py raises them",
     "scenarios/judging/snapshots/of_jobs.py": "drives real jobs; kill's tests take their snapshots with it",

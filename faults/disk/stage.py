@@ -30,12 +30,15 @@ from crashmatrix.faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME,
 from crashmatrix.faults.disk.state import CrashState
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["DATA", "DiskFault", "Machine", "Stage"]
+__all__ = ["DATA", "UNRELATED", "DiskFault", "Machine", "Stage"]
 
 DATA = "data"
 """The directory on the recorded filesystem that the system under test gets."""
 
-_UNRELATED, _NEIGHBOUR = "unrelated", "neighbour"
+UNRELATED = "unrelated"
+"""A file beside it that only nudges write to."""
+
+_NEIGHBOUR = "neighbour"
 _UNMOUNT_SECONDS = 10.0
 
 
@@ -238,7 +241,7 @@ class Stage(ABC):
 
     def _nudger(self, kind: str, seed: int, inside: Callable[[Path], Path] = lambda path: path) -> Nudger:
         device = "" if self._filesystem.journaled else self._device
-        return Nudger(kind, seed, inside(self.root), inside(self.mount_point / _UNRELATED), device)
+        return Nudger(kind, seed, inside(self.root), inside(self.mount_point / UNRELATED), device)
 
     def close_disk(self, *, tolerant: bool = False) -> None:
         """Unmount in an orderly way; `tolerant` of a disk that failed. Raises RecordingFailed."""

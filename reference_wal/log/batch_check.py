@@ -5,10 +5,10 @@ Each check comes before the batch is logged. A batch that is promised and cannot
 Values must be what Arrow's format allows: an index that is outside of its dictionary, text that is not UTF-8, offsets that go
 back, decimals with too many digits. Rows with such values fail when they are sorted or read, or come back as others.
 
-Values must be what Parquet keeps, too. It has the days of a ``date64`` in four bytes, and Arrow drops the others when it writes:
-2**31 days after 1970 came back as as many before. No other type that a table can have is narrowed: Delta takes neither times,
-durations, floats of two bytes, timestamps in seconds, nor decimals other than of 128 bits. A ``date64`` that fits is taken:
-every date that a calendar has does.
+Values must be what Parquet keeps, too. It has the days of a ``date64`` in four bytes, and Arrow drops the others when it
+writes: 2**31 days after 1970 came back as 2**31 days before it. No other type that a table can have is narrowed: Delta takes
+neither times, durations, floats of two bytes, timestamps in seconds, nor decimals other than of 128 bits. A ``date64`` that
+fits is taken: every date that a calendar has does.
 
 Arrow counts a null where it lies, and that is not always where it is seen. A dictionary's index may point to a null. A list or a
 struct has nulls of its own, and those of its values. On the other hand, a null beneath a null parent is not there, nor is one

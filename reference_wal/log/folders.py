@@ -13,7 +13,7 @@ from pathlib import Path
 from crashmatrix.reference_wal.durable_io import remove_tree, step, sync_directory
 from crashmatrix.reference_wal.errors import InvalidInput
 
-__all__ = ["check_table_name", "delete_hidden", "delete_leftover", "hide"]
+__all__ = ["check_table_name", "delete_hidden", "delete_leftover", "hide", "is_leftover"]
 
 HIDE_FOLDER = step("wal.remove_table.rename", "the log is whole and named", "hidden, not yet durably")
 SYNC_HIDDEN = step("wal.remove_table.sync", "hidden in the cache only", "the log is gone permanently")
@@ -48,10 +48,12 @@ def delete_hidden(root: Path, table: str) -> None:
         shutil.rmtree(root / f"{_REMOVED}{table}")
 
 
-def delete_leftover(folder: Path) -> bool:
-    """Free the space of a log whose removal was cut short; False if the folder is not one. Raises OSError."""
-    if not folder.name.startswith(_REMOVED):
-        return False
+def is_leftover(folder: Path) -> bool:
+    """Whether the folder is that of a log whose removal was cut short."""
+    return folder.name.startswith(_REMOVED)
+
+
+def delete_leftover(folder: Path) -> None:
+    """Free the space of a log whose removal was cut short. Raises OSError."""
     with DELETE_FOLDER:
         remove_tree(folder)
-    return True

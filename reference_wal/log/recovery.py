@@ -201,10 +201,10 @@ def look(folder: Path) -> Plan:
         NO_ACTIVE.enter()
     if plan.opening is not None:
         plan.persisted = read_persisted(folder, plan.opening.header.identity)
-        end, last = read_end(folder, plan.opening.header.identity), plan.next_id - 1
-        if last < end - 1:
+        end, due = read_end(folder, plan.opening.header.identity), plan.next_id
+        if due < end:
             file = plan.leftover.path if plan.leftover else folder / str(plan.closed[-1])
-            raise LogCorrupted(file, f"ends at batch {last}, but {end - 1} was durable when the log was closed")
+            raise LogCorrupted(file, f"ends before batch {due}, but {end - 1} was durable when the log was closed")
     return plan
 
 

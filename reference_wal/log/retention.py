@@ -50,7 +50,8 @@ class Retention:
         """
         claimed = max(persisted_through, self.persisted.span[1])
         if claimed >= next_id:
-            raise LogCorrupted(self.folder, f"batch {claimed} was persisted, but the log ends at {next_id - 1}")
+            extent = f"the log ends at {next_id - 1}" if next_id else "the log never had a batch"
+            raise LogCorrupted(self.folder, f"batch {claimed} was persisted, but {extent}")
         for first, last in self.gaps(next_id):
             RETIRED_BEFORE.enter()
             for start, end in self.persisted.missing(max(first, persisted_through + 1), last):
@@ -72,7 +73,8 @@ class Retention:
         first, last = persisted.span
         if first < 0 or last >= next_id:
             unknown = first if first < 0 else last
-            raise InvalidInput(f"batch {unknown} was never appended to this log; its ids go from 0 to {next_id - 1}")
+            known = f"its ids go from 0 to {next_id - 1}" if next_id else "it never had a batch"
+            raise InvalidInput(f"batch {unknown} was never appended to this log; {known}")
         if remember_as is not None and persisted.ranges != self.persisted.ranges:
             write_persisted(self.folder, remember_as, persisted)
         self.persisted = persisted

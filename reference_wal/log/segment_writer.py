@@ -15,6 +15,7 @@ import pyarrow as pa
 from crashmatrix.reference_wal.durable_io import Buffer
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
 from crashmatrix.reference_wal.log.segments.segment import Opening, SegmentEncoder, SegmentHeader, SegmentName
+from crashmatrix.reference_wal.option_values import check_values
 
 __all__ = ["PREALLOCATE_BYTES", "LogIdentity", "SegmentSizes", "SegmentWriter"]
 
@@ -34,10 +35,17 @@ class LogIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSizes:
-    """How large segments become, in bytes: ``segment_bytes_max`` closes one, ``preallocate_bytes`` is filled with zeros ahead."""
+    """How large segments become, in bytes: ``segment_bytes_max`` closes one, ``preallocate_bytes`` is filled with zeros ahead.
+
+    Raises:
+        InvalidInput: not whole numbers, 1 or more and 0 or more.
+    """
 
     segment_bytes_max: int
     preallocate_bytes: int = PREALLOCATE_BYTES
+
+    def __post_init__(self) -> None:
+        check_values({"segment_bytes_max": self.segment_bytes_max, "preallocate_bytes": self.preallocate_bytes})
 
     def zeros_bytes(self, end_bytes: int) -> int:
         """Return how many zeros to write behind a segment that ends here."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crashmatrix.reference_wal.durable_io import make_folder, remove_tree, step, sync_directory
 from crashmatrix.reference_wal.log import recovery
-from crashmatrix.reference_wal.log.folders import delete_hidden, delete_leftover, hide
+from crashmatrix.reference_wal.log.folders import delete_hidden, delete_leftover, hide, is_leftover
 from crashmatrix.reference_wal.log.retention import Retention
 from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES, LogIdentity, SegmentSizes, SegmentWriter
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
@@ -98,8 +98,8 @@ class UnrecoveredLogs:
     """The logs of all tables under one folder, as found.
 
     Args:
-        root: folder of the logs; created if missing. The log of every table is looked at here, and what is left of creations
-            and removals cut short is removed.
+        root: folder of the logs; created if missing. The log of every table is looked at here. Nothing is removed: what is
+            left of creations and removals cut short goes with `remove_leftovers`.
 
     Raises:
         LogCorrupted: see `recovery`.
@@ -109,6 +109,7 @@ class UnrecoveredLogs:
         self.root = root
         self._segment_bytes_max, self._preallocate_bytes = segment_bytes_max, preallocate_bytes
         self._logs: dict[str, UnrecoveredLog] = {}
+        self._leftovers: list[Path] = []
         make_folder(root)
         with SYNC_FOUND:  # Before a removed log's files go: a power cut could bring its name back, with a part of them.
             sync_directory(root)
@@ -116,7 +117,8 @@ class UnrecoveredLogs:
             self._look(folder)
 
     def _look(self, folder: Path) -> None:
-        if delete_leftover(folder):
+        if is_leftover(folder):
+            self._leftovers.append(folder)
             return
         if not folder.is_dir():
             logger.warning("%s is not one of the log's folders; left alone", folder)
@@ -126,10 +128,19 @@ class UnrecoveredLogs:
         )
         if log is not None:
             self._logs[folder.name] = log
-            return
-        logger.info("%s: its creation was cut short and never acknowledged; removed", folder)
-        with REMOVE_UNFINISHED_LOG:
-            remove_tree(folder)
+        else:
+            self._leftovers.append(folder)
+
+    def remove_leftovers(self) -> None:
+        """Remove what is left of creations and removals cut short. Raises OSError."""
+        for folder in self._leftovers:
+            if is_leftover(folder):
+                delete_leftover(folder)
+            else:
+                logger.info("%s: its creation was cut short and never acknowledged; removed", folder)
+                with REMOVE_UNFINISHED_LOG:
+                    remove_tree(folder)
+        self._leftovers.clear()
 
     @property
     def next_ids(self) -> dict[str, int]:
@@ -147,7 +158,7 @@ class UnrecoveredLogs:
         delete_hidden(self.root, table)
 
     def reconcile(self, persisted_through: Mapping[str, int]) -> dict[str, SegmentedLog]:
-        """Recover every log, and return each under the name of its table.
+        """Recover every log, and return each under the name of its table; remove what is left of others before.
 
         Args:
             persisted_through: for each table, the last id persisted elsewhere; none for a table that is not named.
@@ -159,6 +170,7 @@ class UnrecoveredLogs:
         known = {table: persisted_through.get(table, -1) for table in self._logs}
         for table, log in self._logs.items():
             log.refuse_gaps(known[table])
+        self.remove_leftovers()
         recovered: dict[str, SegmentedLog] = {}
         try:
             for table, log in self._logs.items():

@@ -31,6 +31,7 @@ from crashmatrix.reference_wal.log.folders import check_table_name, delete_hidde
 from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
+from crashmatrix.reference_wal.option_values import check_values
 
 __all__ = ["SEGMENT_BYTES_MAX", "WriteAheadLog"]
 
@@ -53,6 +54,7 @@ class WriteAheadLog:
             them (`UnrecoveredLogs.reconcile`), as the engine does. None: every log is recovered here.
 
     Raises:
+        InvalidInput: a size cannot be; nothing was changed.
         LogCorrupted: see `recovery`.
     """
 
@@ -64,6 +66,7 @@ class WriteAheadLog:
         preallocate_bytes: int = PREALLOCATE_BYTES,
         logs: Mapping[str, SegmentedLog] | None = None,
     ) -> None:
+        check_values({"segment_bytes_max": segment_bytes_max, "preallocate_bytes": preallocate_bytes})
         self.root = Path(root).absolute()  # A process may change its folder.
         self.segment_bytes_max, self.preallocate_bytes = segment_bytes_max, preallocate_bytes
         self._lock = threading.RLock()
@@ -92,7 +95,8 @@ class WriteAheadLog:
             raise UnknownTable(table, self.tables) from None
 
     def change_segment_size(self, size: int) -> None:
-        """Close segments at this size, in bytes, from the next batch on, in logs to come as well."""
+        """Close segments at this size, in bytes, from the next batch on, in logs to come as well. Raises InvalidInput."""
+        check_values({"segment_bytes_max": size})
         with self._lock:
             self.segment_bytes_max = size
             for log in self._logs.values():

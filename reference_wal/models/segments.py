@@ -75,10 +75,11 @@ def to_segments(rows: pa.Table, shape: Shape) -> pa.Table:
     for key, places in groupby(range(len(times)), key=tags.__getitem__):
         first, *rest = places
         part = slice(first, (rest or [first])[-1] + 1)
+        own_times = times[part]
         for name, values in columns.items():
             rounded = _rounding(shape.schema.field(name).type)
-            for start, fit in _fits(values[part], times[part], shape.bounds[name], rounded):
-                moments = times[part][start : start + fit[2]]
+            for start, fit in _fits(values[part], own_times, shape.bounds[name], rounded):
+                moments = own_times[start : start + fit[2]]
                 found.append((*key, name, moments[0], moments[-1], fit[2], _packed(moments), fit[0], fit[1]))
     parts = [list(column) for column in zip(*found, strict=True)] or [[] for _ in shape.segments]
     arrays = [

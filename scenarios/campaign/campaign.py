@@ -12,7 +12,7 @@ from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, Sce
 from crashmatrix.scenarios.campaign.experiments import by_default, experiment_named
 from crashmatrix.scenarios.campaign.explain import explanation_of
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.resume import finished_report, refuse_other_run
+from crashmatrix.scenarios.campaign.resume import finished_report, refuse_other_run, require
 from crashmatrix.scenarios.campaign.timing.clock import Clock, TimeShare, TimeUp
 from crashmatrix.scenarios.campaign.timing.estimate import Estimate
 from crashmatrix.scenarios.campaign.versions import versions
@@ -38,8 +38,8 @@ class _Recorder(Listener):
         self._writer.add(result)
         self._listener.result(result)
 
-    def left(self, seconds: float, each: float = 0.0) -> None:
-        self._listener.left(self._estimate.left(seconds, each), each)
+    def time_left(self, seconds: float, each: float = 0.0) -> None:
+        self._listener.time_left(self._estimate.left(seconds, each), each)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Campaign:
         self._estimate = Estimate(self.plan)
         self.summary = RunSummary(
             target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=versions(),
-            required=list(self.plan.required), shard=str(self.plan.shard),
+            shard=str(self.plan.shard),
             started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         )  # fmt: skip
 
@@ -75,7 +75,7 @@ class Campaign:
         whole = self.plan
         chosen = self._chosen()
         with ReportWriter(self.plan.report, resume=self.plan.resume) as writer:
-            refuse_other_run(whole, writer.ledger)
+            self.summary.plan = refuse_other_run(whole, writer.ledger)
             self._run_all(chosen, writer)
 
     def _run_all(self, chosen: list[ExperimentKind], writer: ReportWriter) -> None:
@@ -122,9 +122,8 @@ class Campaign:
         """The experiments of the plan that this machine can run; the summary names the others, with the remedy."""
         names = list(dict.fromkeys(self.plan.experiments or by_default()))
         chosen = [kind for kind in map(experiment_named, names) if self._can_run(kind)]
-        for name in self.plan.required:
-            if experiment_named(name) not in chosen:
-                self.summary.not_run.setdefault(name, "not among --experiments; name it there")
+        self.summary.chosen = [kind.name for kind in chosen]
+        require(self.summary, self.plan.required)
         return chosen
 
     def _can_run(self, kind: ExperimentKind) -> bool:
@@ -171,6 +170,8 @@ class Campaign:
                 self.summary.experiments[kind.name] = part
         if not results and self._cut:
             self.summary.not_run[kind.name] = f"{self._reached} before a crash was judged; give it more time"
+        elif not results and not self.summary.shard:  # A shard's part may be empty.
+            self.summary.not_run[kind.name] = "it found no crash to judge"
         if any(result.verdict.broken for result in results):
             self.listener.planned("explaining", 0)
             self._explain(experiment, checker, details["notes"], share)

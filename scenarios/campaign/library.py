@@ -34,7 +34,8 @@ def run(
     Args:
         system: an instance of a class at the top of a Python file, made with JSON values; or a target's name, as on the
             command line. Other processes make their own instance of it.
-        experiments: which to run; empty for every one that this machine can run (`Outcome.not_run` has the others).
+        experiments: which to run; empty for those that ``crashmatrix run`` runs by default. Those of them that this machine
+            cannot run are in `Outcome.not_run`.
         budget: how far to go; each experiment has its default.
         seed: draws everything random.
         filesystems: on which the death of the machine is tried; empty for ext4, or posix where only that is possible.

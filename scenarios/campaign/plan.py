@@ -34,7 +34,8 @@ class Plan:
     Attributes:
         target: its name (`crashmatrix.scenarios.systems.loading`); ``options`` go to its constructor.
         mutant: a bug to plant in it; empty: none.
-        experiments: names; empty for every one that this machine can run. Naming one that it cannot run is an error.
+        experiments: names; empty for those that run by default (`experiments.by_default`) and that this machine can run. Naming
+            one that it cannot run is an error.
         or_alternative: where this machine cannot run an experiment with these options, run it with others.
         leave_out: where this machine cannot run a named experiment, run the others.
         required: experiments without which the verdict is at best unknown.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crashmatrix.reports import RunSummary, read_summary
@@ -56,7 +56,7 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
         EnvironmentLacks: this machine cannot replay it.
     """
     summary = read_summary(report)
-    plan = Plan.from_summary(summary, report)
+    plan = _plan_of(scenario, summary, report)
     if keep is not None:
         _check_new(keep)
     checked = _scenario(scenario, plan, summary).replay(lambda: _bench(plan), keep)
@@ -71,9 +71,13 @@ def crashed(scenario: str, report: Path) -> Iterator[CrashedFolder]:
         UsageError, EnvironmentLacks, crashmatrix.reports.ReportError: no such report or scenario, or nothing to look at.
     """
     summary = read_summary(report)
-    plan = Plan.from_summary(summary, report)
+    plan = _plan_of(scenario, summary, report)
     with _scenario(scenario, plan, summary).crashed(lambda: _bench(plan)) as left:
         yield left
+
+
+def _plan_of(scenario: str, summary: RunSummary, report: Path) -> Plan:
+    return replace(Plan.from_summary(summary, report), experiments=(kind_of(scenario).name,))
 
 
 def _scenario(name: str, plan: Plan, summary: RunSummary) -> Scenario:

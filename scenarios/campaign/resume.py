@@ -1,13 +1,13 @@
-"""Whether the unfinished run in a report directory may be gone on with: only if it is the same run.
+"""Whether the run in a report directory may be gone on with, or shown if it is finished: only if it is the same run.
 
-The same plan of the same target, judged by the same versions. Otherwise its judgements would be taken for those of another run.
+The same plan of the same program, judged by the same versions. Otherwise its judgements would be taken for those of another run.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,40 @@ from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.versions import PACKAGES, versions
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.systems.loading import Target
+from crashmatrix.scenarios.systems.program_files import program_digests
 
-__all__ = ["as_reported", "finished_report", "program_of", "refuse_other_run"]
+__all__ = ["described", "difference", "finished_report", "refuse_other_run", "require"]
 
 _KEY = "plan"
+_NOT_CHOSEN = "not among --experiments; name it there"
+_IN_WORDS = {
+    "program": "the digest of the target's files",
+    "binaries": "the digest of the target's compiled files",
+    "rows": "the digest of the file of --data",
+}
 
 
-def refuse_other_run(plan: Plan, ledger: Ledger) -> None:
-    """Note which run this is; refuse to go on with another one. Raises UsageError."""
-    mine = _described(plan)
+def refuse_other_run(plan: Plan, ledger: Ledger) -> dict[str, Any]:
+    """Note which run this is, and return that; refuse to go on with another one. Raises UsageError."""
+    mine = described(plan)
     theirs = ledger.get(_KEY, dict[str, Any]) if ledger.resumes else None
     if theirs is None:
         ledger.put(_KEY, mine)
-        return
-    for name, value in mine.items():
-        if theirs.get(name) != value:
-            raise UsageError(
-                f"the unfinished run in {plan.report} differs in {name} ({theirs.get(name)}, not {value}); run it with its own "
-                "options, or without --resume to begin anew"
-            )
+    elif differs := difference(theirs, mine):
+        raise UsageError(
+            f"the unfinished run in {plan.report} differs in {differs}; run it with its own options, or without --resume to "
+            "begin anew"
+        )
+    return mine
 
 
 def finished_report(plan: Plan) -> tuple[RunSummary, list[ScenarioResult]] | None:
     """Return the report of the plan's run, if it is finished: then there is nothing to go on with.
 
+    Which experiments were required may differ, so the verdict is that of this plan's.
+
     Raises:
-        UsageError: there is the finished report of another run.
+        UsageError: there is the finished report of another run, or of one that did not note its plan.
     """
     try:
         summary, results = read_report(plan.report)
@@ -50,52 +57,55 @@ def finished_report(plan: Plan) -> tuple[RunSummary, list[ScenarioResult]] | Non
         return None
     if summary.interrupted:
         return None
-    mine: dict[str, Any] = {
-        "target": plan.name,
-        "seed": plan.seed,
-        "shard": str(plan.shard),
-        "options": as_reported(plan.settings()),
-    }
-    theirs = {"target": summary.target, "seed": summary.seed, "shard": summary.shard, "options": summary.options}
-    if plan.or_alternative:  # It may have been run on another filesystem than the plan's.
-        mine["options"]["filesystems"] = summary.options.get("filesystems")
-    for name, value in mine.items():
-        if theirs[name] != value:
-            raise UsageError(
-                f"{plan.report} has the finished report of another run: its {name} was {theirs[name]}, not {value}; "
-                "name another directory with --report, or run without --resume to replace it"
-            )
+    instead = "name another directory with --report, or run without --resume to replace it"
+    if not summary.plan:
+        raise UsageError(f"the finished report in {plan.report} does not say which plan it is of; {instead}")
+    if differs := difference(summary.plan, described(plan)):
+        raise UsageError(f"{plan.report} has the finished report of another run, which differs in {differs}; {instead}")
+    require(summary, plan.required)
     return summary, results
 
 
-def _described(plan: Plan) -> dict[str, Any]:
-    return as_reported(
-        {
-            "target": plan.name,
-            **plan.settings(),
-            "experiments": plan.experiments,
-            "filesystems_named": plan.filesystems_named,
-            "seed": plan.seed,
-            "shard": str(plan.shard),
-            "versions": versions((*PACKAGES, "lmdb")),
-            "program": program_of(plan),
-        }
-    )
+def require(summary: RunSummary, names: Iterable[str]) -> None:
+    """Say without which experiments a run's verdict is at best unknown, in place of what was said before."""
+    summary.required = [*names]
+    reasons = {name: why for name, why in summary.not_run.items() if why != _NOT_CHOSEN}
+    summary.not_run = {**{name: _NOT_CHOSEN for name in summary.required if name not in summary.chosen}, **reasons}
 
 
-def as_reported(value: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as a report has them, with lists for tuples."""
-    plain: dict[str, Any] = json.loads(json.dumps(value))
+def described(plan: Plan) -> dict[str, Any]:
+    """Return everything that a run's judgements depend on, as a report has it: with lists for tuples."""
+    program = program_digests(plan.target)
+    whole = {
+        "target": plan.name,
+        **plan.settings(),
+        "experiments": plan.experiments,
+        "filesystems_named": plan.filesystems_named,
+        "seed": plan.seed,
+        "shard": str(plan.shard),
+        "versions": versions((*PACKAGES, "lmdb")),
+        "program": program.texts,
+        "binaries": program.binaries,
+        "rows": _file_digest(plan.options.get("data")),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(whole))
     return plain
 
 
-def program_of(plan: Plan) -> str:
-    """Return a digest of the file that the target lives in; empty if it cannot be read, which loading it will report."""
-    target = Target(plan.target)
-    place = target.place
-    if place is None and (spec := importlib.util.find_spec(target.module) if target.module else None):
-        place = spec.origin
+def _file_digest(path: object) -> str:
+    """Return a digest of a file that an option names; empty if it names none, or it cannot be read, which the target reports."""
     try:
-        return hashlib.sha256(Path(place or "").read_bytes()).hexdigest()[:16]
+        if not isinstance(path, str) or not Path(path).is_file():
+            return ""
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
     except OSError:
         return ""
+
+
+def difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
+    """Return in which part of their plans two runs differ, with both values; empty if in none."""
+    for name, value in mine.items():
+        if theirs.get(name) != value:
+            return f"{_IN_WORDS.get(name, name)} ({theirs.get(name)}, not {value})"
+    return ""

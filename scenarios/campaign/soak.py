@@ -20,16 +20,19 @@ import msgspec
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import RunSummary, ScenarioResult, Verdict, worst
 from crashmatrix.reports.findings import group
+from crashmatrix.reports.ownership import is_report
 from crashmatrix.reports.several.collection import Collection
+from crashmatrix.reports.store import REPORT_NAMES
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.resume import as_reported
+from crashmatrix.scenarios.campaign.resume import described, difference
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import Listener
 
 __all__ = ["Soak", "SoakFinding", "SoakState"]
 
 _STATE = "soak.json"
+_OF_A_SEED = ("seed", "shard")
 
 
 class SoakFinding(msgspec.Struct, kw_only=True):
@@ -98,18 +101,17 @@ class Soak:
         return self.plan.until_broken and self.state.verdict.broken
 
     def _begin(self, directory: Collection) -> SoakState:
-        mine = as_reported({**self.plan.settings(), "experiments": self.plan.experiments})
+        mine = {name: value for name, value in described(self.plan).items() if name not in _OF_A_SEED}
         state = directory.load(SoakState)
         if state is None:
             state = SoakState(plan=mine, seed=self.plan.seed)
             directory.save(state)
             return state
-        for name, value in mine.items():
-            if state.plan.get(name) != value:
-                raise UsageError(
-                    f"the soak in {directory.directory} differs in {name} ({state.plan.get(name)}, not {value}); go on with "
-                    "its own options, or name a new directory with --report"
-                )
+        if differs := difference(state.plan, mine):
+            raise UsageError(
+                f"the soak in {directory.directory} differs in {differs}; go on with its own options, or name a new directory "
+                "with --report"
+            )
         return state
 
     def _run_seed(self, directory: Collection, left: float) -> None:
@@ -133,10 +135,11 @@ class Soak:
         )
 
     def _tidy(self, directory: Collection) -> None:
-        """Remove the reports of seeds that are done and show nothing new."""
-        kept = {finding.report for finding in self.state.findings.values()} | {f"seed-{self.state.seed}"}
+        """Remove the reports of seeds that are done and show nothing new. Anything else with such a name is not ours."""
+        kept = {finding.report for finding in self.state.findings.values()}
+        done = {f"seed-{seed}" for seed in range(self.state.seed - self.state.seeds_done, self.state.seed)}
         for name in directory.names():
-            if name.startswith("seed-") and name not in kept:
+            if name in done - kept and is_report(self.plan.report / name, REPORT_NAMES):
                 remove_tree(self.plan.report / name)
 
     def _fold(self, summary: RunSummary, results: list[ScenarioResult], report: Path) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crashmatrix.reports.unfinished.ledger import Ledger
-from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
+from crashmatrix.scenarios.campaign.experiments import by_default, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging import worker as work
@@ -53,5 +53,5 @@ def workbench(plan: Plan, ledger: Ledger | None = None) -> Iterator[tuple[Checke
 
 def _modules(plan: Plan, target: Target) -> list[str]:
     """The modules that the jobs of the plan's experiments need."""
-    kinds = map(experiment_named, plan.experiments) if plan.experiments else EXPERIMENTS.values()
+    kinds = map(experiment_named, plan.experiments or by_default())
     return [*(module for kind in kinds for module in kind.modules), *filter(None, [target.module])]

@@ -31,7 +31,7 @@ class Bar(Listener):
         broken = f" [red]{self._broken} broken[/]" if self._broken else ""
         self.bar.update(self._task, advance=1, description=f"recovering{broken}{self._left}")
 
-    def left(self, seconds: float, each: float = 0.0) -> None:
+    def time_left(self, seconds: float, each: float = 0.0) -> None:
         """Show the time that is left."""
         del each
         self._left = f", {in_words(seconds)} left"

@@ -1,4 +1,5 @@
-"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | mutate | report | doctor``.
+"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | mutate | soak | worker | report | diff |
+merge | doctor``.
 
 Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` handles all others.
 """

@@ -77,7 +77,12 @@ def _machine() -> list[Finding]:
             f"{no_cells()}. {NOT_COVERED}" if no_cells() else "each run has processes, files and network of its own",
             needed=False,
         ),
-        Finding("root", os.geteuid() == 0, "needed by power cuts on real filesystems only", False),
+        Finding(
+            "root",
+            os.geteuid() == 0,
+            "needed by power cuts on real filesystems, and by io-error with --fs",
+            False,
+        ),
     ]
 
 

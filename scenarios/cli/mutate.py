@@ -12,6 +12,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from crashmatrix.reports.folder import Folder
 from crashmatrix.reports.formats.console import progress
 from crashmatrix.scenarios.cli.arguments import experiments_of, filesystems_of
 from crashmatrix.scenarios.systems.loading import whole_name
@@ -61,7 +62,7 @@ def mutate(
     from crashmatrix.scenarios.mutation.attempt import Settings
     from crashmatrix.scenarios.mutation.chosen import mutants_for, sources_of, stages_for
     from crashmatrix.scenarios.mutation.mutant import sampled
-    from crashmatrix.scenarios.mutation.results import equivalents
+    from crashmatrix.scenarios.mutation.results import SURVIVORS, claim, equivalents
     from crashmatrix.scenarios.mutation.survivors import Score, report, scores, survivors
 
     target = whole_name(target)
@@ -74,31 +75,33 @@ def mutate(
         return
     known = equivalents(equivalent) if equivalent else {}
     stages = stages_for(experiments_of(experiments), filesystems_of(fs), budget)
-    tried = _run(Settings(target, stages, seed), mutants, directory, jobs or len(os.sched_getaffinity(0)))
+    claim(directory)
+    settings, workers = Settings(target, stages, seed), jobs or len(os.sched_getaffinity(0))
+    tried = _run(settings, files, mutants, directory, workers)
     about = f"Sample: {len(mutants)} of {len(everything)} mutants, seed {seed}; experiments: {_shown(stages)}."
-    (directory / "survivors.md").write_text(report(target, mutants, tried, known, about), "utf-8")
+    with Folder.open(directory) as folder:
+        folder.write(SURVIVORS, report(target, mutants, tried, known, about).encode(errors="backslashreplace"))
     missed = survivors(mutants, tried, known, [_JUDGE])
     score = scores(mutants, tried, known, [_JUDGE]).get("", Score())
     _show(target, missed, tried, score, directory)
     raise typer.Exit(1 if missed else 3 if score.undecided else 0)
 
 
-def _run(settings: Settings, mutants: list[SourceMutant], directory: Path, workers: int) -> Mapping[str, Tried]:
+def _run(
+    settings: Settings, files: list[Path], mutants: list[SourceMutant], directory: Path, workers: int
+) -> Mapping[str, Tried]:
     from crashmatrix.scenarios.mutation.harness import Harness, undisturbed
     from crashmatrix.scenarios.mutation.mutation_run import run_mutants
-    from crashmatrix.scenarios.mutation.results import ResultsFile, digest
+    from crashmatrix.scenarios.mutation.results import RESULTS, ResultsFile
 
-    directory.mkdir(parents=True, exist_ok=True)
-    texts = {mutant.path: mutant.path.read_text("utf-8") for mutant in mutants}
-    key = digest(msgspec.json.encode([settings, sorted(map(digest, texts.values()))]).decode())
-    results = ResultsFile(directory / "results.jsonl", key)
+    results = ResultsFile(directory / RESULTS, _key(settings, files))
     done = {mutant.id: tried for mutant in mutants if (tried := results.of(mutant))}
     if len(done) == len(mutants):
         return done
     stop = threading.Event()
     with progress(_out) as bar:
         task = bar.add_task("without a bug", total=len(mutants), completed=len(done))
-        harness = Harness(settings, undisturbed(settings, texts, stop))
+        harness = Harness(settings, undisturbed(settings, {mutant.path for mutant in mutants}, stop))
         bar.update(task, description="planting bugs")
         return run_mutants(
             mutants,
@@ -108,6 +111,17 @@ def _run(settings: Settings, mutants: list[SourceMutant], directory: Path, worke
             heard=lambda *_: bar.update(task, advance=1),
             stop=stop,
         )
+
+
+def _key(settings: Settings, files: list[Path]) -> str:
+    """Return a digest of everything that the results depend on: the harness and the store, whole, and what judges them."""
+    from crashmatrix.scenarios.campaign.versions import versions
+    from crashmatrix.scenarios.mutation.results import digest
+    from crashmatrix.scenarios.systems.program_files import program_digests
+
+    sources = sorted(digest(file.read_text("utf-8")) for file in files)
+    program = program_digests(settings.target)
+    return digest(msgspec.json.encode([settings, sources, program, versions()]).decode())
 
 
 def _show(target: str, missed: list[SourceMutant], tried: Mapping[str, Tried], score: Score, directory: Path) -> None:

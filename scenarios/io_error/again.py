@@ -1,4 +1,4 @@
-"""A scenario had again: the workload is run with the same fault until it breaks its promise once more, at most so many times.
+"""A scenario is reproduced: the workload is run with the same fault until it breaks its promise once more, at most so many times.
 
 The id of a fault counts calls of all threads and processes. If these take turns otherwise in another run, the N-th write of that
 run is another write, and says little. So the next run fails the nearest call of the same kind about the same file.
@@ -115,7 +115,7 @@ def _at(ending: str, judged: Mapping[str, Checked]) -> Checked:
 
 
 def _differing(runs: int, called: list[str]) -> str:
-    """Say that a scenario could not be had again for certain."""
+    """Say that a scenario could not be reproduced for certain."""
     return (
         f"not broken in {runs} runs. They differ from the undisturbed run before the fault: the workload does not take the same "
         f"steps each time. The calls that failed: {', '.join(dict.fromkeys(called))}. "

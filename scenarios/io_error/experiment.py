@@ -34,7 +34,7 @@ from crashmatrix.scenarios.io_error.blind_spots import unjudged
 from crashmatrix.scenarios.io_error.disk.source import DiskSource, Found
 from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
 from crashmatrix.scenarios.io_error.faults import Fault, parse_fault
-from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
+from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED, UNCACHED
 from crashmatrix.scenarios.io_error.plan import (
     BUDGET,
     ENDINGS,
@@ -48,6 +48,7 @@ from crashmatrix.scenarios.io_error.scenario import IoErrorScenario
 from crashmatrix.scenarios.io_error.trying import TryFaults, result_of
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
+from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.recorded.needs import lacking as disk_lacks
@@ -73,6 +74,8 @@ class IoErrorExperiment:
     """The plan's order."""
     tried: list[TriedFault] = field(default_factory=list)
     _runs: int = 0
+    _replaced: int = 0
+    """How many planned faults another one was tried in place of."""
     disks: dict[str, DiskSource] = field(default_factory=dict)
     confirmed: bool = True
 
@@ -130,10 +133,11 @@ class IoErrorExperiment:
             self._runs += len({tried.run for tried in found})
             self.tried += found
             for planned, tried in zip(groups[number], found, strict=True):
+                self._replaced += tried.fault != str(planned)
                 self._report_all(planned, parse_fault(tried.fault), tried.results)
             each = (time.monotonic() - begun) / max(1, self.checker.memory.made - made)
             todo -= len(found)
-            self.listener.left(todo * each, each)
+            self.listener.time_left(todo * each, each)
             if self.options.until_broken and any(result.verdict.broken for tried in found for result in tried.results):
                 return
 
@@ -150,6 +154,7 @@ class IoErrorExperiment:
             if not self.options.until_broken and self.options.shard.number == self.options.shard.of:
                 self._report_found(disk.sweep())
             self.notes += disk.notes
+            self._replaced += disk.replaced
         return False
 
     def _report_found(self, found: Iterable[Found]) -> bool:
@@ -214,8 +219,8 @@ class IoErrorExperiment:
         carried = sum(tried.went_on for tried in fired)
         distinct = len({result.state for (_, ending), result in self.results.items() if ending != RESUMED} - {""})
         self.details.update(
-            faults=len(self.tried), fired=len(fired), runs=self._runs, carried_on=carried, distinct_states=distinct,
-            met=self._met(), disks={name: disk.account() for name, disk in self.disks.items()},
+            faults=len(self.tried), fired=len(fired), replaced=self._replaced, runs=self._runs, carried_on=carried,
+            distinct_states=distinct, met=self._met(), disks={name: disk.account() for name, disk in self.disks.items()},
             calls=dict(Counter(place.made.calls for place in self.prepared.profile.places)),
         )  # fmt: skip
         self.notes += filter(None, [self.prepared.patience.rule, self.checker.patience.rule])
@@ -223,6 +228,11 @@ class IoErrorExperiment:
             f"{len(fired):,} faults fired in {self._runs:,} runs; after {carried:,} of them the workload acknowledged more, "
             f"after the others it stopped; {distinct:,} distinct states judged"
         )
+        if self._replaced:
+            self.notes.append(
+                f"{counted(self._replaced, 'planned fault')} could not be reached: the workload makes fewer of these calls "
+                "in other runs. In place of each, the last call of its class failed, which may have been planned as well"
+            )
         self.notes += _deaths(fired)
         if not any(Filesystem.parse(name).on_disk for name in self.disks):
             unseen = unjudged(self.prepared.profile.places, [parse_fault(tried.fault) for tried in fired])
@@ -231,10 +241,11 @@ class IoErrorExperiment:
             self.notes.append(
                 "the system does not say how it goes on after a recovery (`resume`), so it was not resumed"
             )
-        self.notes.append(
-            "calls are answered in the kernel's place; ending uncached assumes what ext4 and xfs do with pages that they cannot "
-            "write: they call them clean"
-        )
+        if any(ending == UNCACHED for _, ending in self.results):
+            self.notes.append(
+                "calls are answered in the kernel's place; ending uncached replaces the pages that a failed sync left clean by "
+                "what the disk holds, as dropping the page cache does on ext4, xfs and btrfs"
+            )
         if not self.results:
             why = "the workload changes nothing in its folder, so no call of it could fail"
             self._report_alone(Checked(Verdict.UNKNOWN, why))

@@ -45,7 +45,7 @@ T = TypeVar("T")
 NAME = "io-error"
 
 BUDGET = 400
-"""Default number of faults at most. Each is one run of the workload, with up to four endings."""
+"""Default number of faults at most. A run of the workload serves one, or several, and has up to five endings without a disk."""
 
 ENDINGS: Final = (KILLED, KILLED_LATER, REOPENED, UNCACHED, REMOUNTED, CUT, CUT_LATER, RESUMED)
 

@@ -6,7 +6,7 @@
     4. the system's own `verify`, in the process that recovered last
 
 3 is done once for each recovered folder and its items, since recovery knows nothing else; 4 once for these and the promises.
-Folders are told apart by the order of their files' times, too, except for what the recovery itself has just changed.
+The order of the files' times makes another folder, too, but for what the recovery itself has just changed.
 A state that a second life left gets 1 and 2 only (`second_life`).
 
 The first broken promise is the verdict. A check that cannot finish is ``unknown``.

@@ -1,8 +1,8 @@
 """Run a check in a forked process: it may die, hang or raise, and each of these is an answer.
 
 A judge has many modules loaded and forks cheaply (2 ms). A process must be safe to fork, see `fork_server`.
-A checker dies with its judge. It answers through a pipe: one byte once the system has recovered, then its verdict and the
-details, as JSON.
+A checker dies with its judge. It answers through a pipe: one byte once it has begun, one once the system has recovered, then
+its verdict and the details, as JSON. An end before the first byte says nothing about the system.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from crashmatrix.scenarios.target.journal import Item, Promises
 
 __all__ = ["Apart", "judge_apart", "run_checker"]
 
-_RECOVERED = b"R"
+_BEGUN, _RECOVERED = b"B", b"R"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,10 @@ def run_checker(
             end_child(pid)
         _, status = os.waitpid(pid, 0)
         over_limit = apart.cell.empty() if apart else ""
-    recovered = data[:1] == _RECOVERED
+    if not data.startswith(_BEGUN):
+        return Verdict.UNKNOWN, f"{what} did not begin: its process could not enter its cell, or ended on the way"
+    data = data.removeprefix(_BEGUN)
+    recovered = data.startswith(_RECOVERED)
     what = "the check" if recovered else what
     if over_limit:
         return Verdict.UNKNOWN if recovered else Verdict.CANNOT_OPEN, f"{what} was killed: {over_limit}"
@@ -117,6 +120,7 @@ def _checker(function: Callable[[Callable[[], None]], Any], writer: int, what: s
         failed, what = Verdict.UNKNOWN, "the check"
 
     found: tuple[Verdict, Any]
+    answer(_BEGUN)
     try:
         found = Verdict.SAFE, function(recovered)
     except UsageError as error:

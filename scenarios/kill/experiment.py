@@ -1,7 +1,7 @@
-"""The `kill` experiment: the process dies by SIGKILL at the k-th hit of a failpoint, also during recovery.
+"""The `kill` experiment: the process dies by SIGKILL before its k-th system call of a kind, or at a failpoint; in recovery, too.
 
-1. prepare the folder; run the workload once undisturbed and count the hits of every failpoint (`profile`)
-2. run the workload again and snapshot the folder at each hit chosen: each is a crash (`exploring`)
+1. prepare the folder; run the workload once undisturbed and count its calls, or the hits of every failpoint (`profile`)
+2. run the workload again and snapshot the folder at each of those chosen: each is a crash (`exploring`)
 3. judge every distinct crashed folder, and the folders that its recovery passes through (`exploring`)
 4. let the system go on from what recoveries led to, and crash it in that second life (`second_lives`)
 5. really kill, by SIGKILL, a seeded sample of all these scenarios, judge what is left in place, and compare with the
@@ -39,10 +39,10 @@ from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse
 from crashmatrix.scenarios.judging.words import besides_the_contract, counted
 from crashmatrix.scenarios.judging.worker import Hit, Profile
 from crashmatrix.scenarios.kill.exploring import KillExploration
-from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, CrashPath, parse_id, thin
 from crashmatrix.scenarios.kill.profile import Prepared, prepare, prepare_once
 from crashmatrix.scenarios.kill.real_kills import RealKills, crash
+from crashmatrix.scenarios.kill.remaining import TimeLeft
 from crashmatrix.scenarios.kill.sampling import SampledKills, declared_near, sampled_hits
 from crashmatrix.scenarios.kill.second_lives import KILLS_MIN, LIVES_MIN, SecondLives
 from crashmatrix.scenarios.processes.result import Returned
@@ -71,7 +71,9 @@ class KillExperiment(KillExploration):
         begun = time.monotonic()
         comparable = self.snapshot_workload(prepared, chosen)
         expected = LIVES_MIN + KILLS_MIN if self.checker.system.can_resume() else 0
-        self.left = Left(lives=expected, kills=self.sample_min, workload_seconds=(time.monotonic() - begun) / 2)
+        self.time_left = TimeLeft(
+            lives=expected, kills=self.sample_min, workload_seconds=(time.monotonic() - begun) / 2
+        )
         lives = SecondLives(self)
         if self.options.sampled:
             SampledKills(self, lives, declared_near(prepared.profile, self.options.near)).run()

@@ -24,7 +24,6 @@ from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.tasks.judge_state import JudgeState
 from crashmatrix.scenarios.judging.tasks.memory import Memory
 from crashmatrix.scenarios.judging.worker import Hit
-from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.kill.plan import (
     BUDGET,
     DEPTH_MAX,
@@ -38,6 +37,7 @@ from crashmatrix.scenarios.kill.plan import (
     thin_states,
 )
 from crashmatrix.scenarios.kill.profile import Prepared, shrunk
+from crashmatrix.scenarios.kill.remaining import TimeLeft
 from crashmatrix.scenarios.processes.calls.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
@@ -132,7 +132,7 @@ class KillExploration:
     """Those of a second life, by the path to its beginning."""
     checked: dict[str, Checked] = field(default_factory=dict)
     """By the state's key."""
-    left: Left = field(default_factory=Left)
+    time_left: TimeLeft = field(default_factory=TimeLeft)
 
     @property
     def budget(self) -> int:
@@ -216,7 +216,10 @@ class KillExploration:
             self.checked.clear()  # Their recovery is to be seen.
         for depth in range(self.depth_max + 1):
             self.listener.planned(f"recovering, depth {depth}", len(self.results) + len(level))
-            self.left.levels, self.left.room = self.depth_max - depth, room(self.options.shard.share(self.budget))
+            self.time_left.levels, self.time_left.room = (
+                self.depth_max - depth,
+                room(self.options.shard.share(self.budget)),
+            )
             found = self._judge_and_follow(depth, level) if depth < self.depth_max else self.judge_level(level)
             if self.options.until_broken and self.broken():
                 return
@@ -288,11 +291,11 @@ class KillExploration:
             random.Random(f"{self.options.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
         rated = snapshot and to_come is not None
-        self.left.level(len(jobs), to_come or 0, rated=rated)
+        self.time_left.level(len(jobs), to_come or 0, rated=rated)
         for path, checked in self.checker.pool.each(JudgeState("kill", snapshot), jobs, self.options.workers):
             self.checked[level[path].key] = checked
-            self.left.judged(level[path], checked, self.checker.memory.made, rated=rated)
-            self.listener.left(self.left.seconds(self.options.workers), self.left.each)
+            self.time_left.judged(level[path], checked, self.checker.memory.made, rated=rated)
+            self.listener.time_left(self.time_left.seconds(self.options.workers), self.time_left.each)
             self._report_known(alike[level[path].key])
             if self.options.until_broken and checked.verdict.broken:
                 break

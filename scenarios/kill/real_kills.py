@@ -111,12 +111,12 @@ class RealKills:
         sample = self._sample()
         self._reruns = Reruns(explored.checker, self.prepared, {path[0] for path in sample} - {END})
         explored.listener.planned("killing for real", len(sample))
-        agreed, missed, explored.left.kills = 0, 0, len(sample)
+        agreed, missed, explored.time_left.kills = 0, 0, len(sample)
         kill = _KillForReal(self.prepared)
         for path, killed in explored.checker.pool.each(kill, {path: path for path in sample}, explored.options.workers):
             checked = self._compared(path, killed)
-            explored.left.kills -= 1
-            explored.listener.left(explored.left.seconds(explored.options.workers), explored.left.each)
+            explored.time_left.kills -= 1
+            explored.listener.time_left(explored.time_left.seconds(explored.options.workers), explored.time_left.each)
             if checked is _MISSED:
                 missed += 1
                 continue

@@ -146,7 +146,7 @@ class SecondLives:
         chosen = choose(
             {path: path[-1][0] for path in recovered}, room, f"{explored.options.seed} second lives {len(self.lives)}"
         )
-        explored.left.lives = 0
+        explored.time_left.lives = 0
         explored.listener.planned("resuming", len(explored.results) + len(chosen))
         # The first ones follow early crashes. After one with few promises, there is little that can go wrong.
         late = max(chosen, key=lambda path: len(explored.states[path].promises.events), default=None)

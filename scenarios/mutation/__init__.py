@@ -1,4 +1,4 @@
 """Mutation testing: bugs planted by machine in a store's source, and which of them a harness misses.
 
-Read in this order: source, operators, mutant, overlay, attempt, mutation_run, findings.
+Read in this order: source, operators, mutant, overlay, attempt, harness, mutation_run, results, survivors.
 """

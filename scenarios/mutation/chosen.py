@@ -13,12 +13,12 @@ from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.mutation.attempt import Stage
 from crashmatrix.scenarios.mutation.mutant import SourceMutant, mutants_of
 from crashmatrix.scenarios.systems.loading import load
+from crashmatrix.scenarios.systems.program_files import PACKAGE_PLACES
 
 __all__ = ["mutants_for", "sources_of", "stages_for"]
 
 _QUICK_PART, _QUICK_MIN = 5, 20
 """The first round of experiments has a fifth of the budget: most bugs show at once."""
-_PLACES = {"site-packages", "dist-packages"}
 
 
 def sources_of(target: str) -> list[Path]:
@@ -34,7 +34,7 @@ def sources_of(target: str) -> list[Path]:
     if own.is_relative_to(Path(__file__).resolve().parents[1]):
         raise UsageError(f"{target} comes with crashmatrix; name the store's Python files with --source")
     files = {Path(os.path.realpath(path)) for known in list(sys.modules.values()) if (path := _file(known))}
-    beside = {path for path in files if path.is_relative_to(own.parent) and not _PLACES & set(path.parts)}
+    beside = {path for path in files if path.is_relative_to(own.parent) and not PACKAGE_PLACES & set(path.parts)}
     return [own, *sorted(beside - {own})]
 
 

@@ -1,4 +1,4 @@
-"""Loads other text for some modules than their files have. A folder of `overlay.write` holds a copy, named ``sitecustomize``.
+"""Loads other text for some modules than their files have. The folder of an `Overlay` holds a copy, named ``sitecustomize``.
 
 Python imports ``sitecustomize`` when it starts, in each process, before anything else of ours or of the target's. So a mutant
 needs no changed file: the harness, a test runner and every process of the target see it alike. The folder holds

@@ -1,6 +1,9 @@
 """The results of a mutation run: a file with one line for each mutant, synced, so that an interrupted run goes on.
 
 A line counts for a mutant if the bug is the same text, tried in the same way. A line that a crash cut short is dropped.
+
+The file may lie in any directory that a user names, so it is opened as a report is (`crashmatrix.reports.folder`): not through a
+link. Nothing is changed before the whole file is known to be a file of results.
 """
 
 from __future__ import annotations
@@ -15,10 +18,19 @@ from typing import Literal
 
 import msgspec
 
+from crashmatrix.reports.folder import Folder
+from crashmatrix.reports.ownership import refuse_links
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.mutation.mutant import SourceMutant
 
-__all__ = ["KILLED", "Kind", "Outcome", "ResultsFile", "Tried", "digest", "equivalents"]
+__all__ = [
+    "KILLED", "RESULTS", "SURVIVORS", "SURVIVORS_BEGIN", "Kind", "Outcome", "ResultsFile", "Tried", "claim", "digest",
+    "equivalents",
+]  # fmt: skip
+
+RESULTS, SURVIVORS = "results.jsonl", "survivors.md"
+"""The files of ``crashmatrix mutate`` in its directory: the results, and the report that is made from them."""
+SURVIVORS_BEGIN = "# The harness of "
 
 Kind = Literal["broken", "failed", "unknown", "refused", "timeout", "survived", "unreached", "unloaded", "error"]
 """How a mutant fared.
@@ -36,6 +48,9 @@ error        the harness itself failed: the mutant was not decided
 
 KILLED: frozenset[Kind] = frozenset({"broken", "failed", "unknown", "refused", "timeout"})
 """No run with such an outcome passes for a good one."""
+
+_BEGINS = b'{"mutant":"'
+"""So begins each line."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -86,10 +101,15 @@ class ResultsFile:
     def add(self, mutant: SourceMutant, outcomes: dict[str, Outcome]) -> Tried:
         """Append a result, and make it durable. Raises OSError."""
         tried = Tried(mutant.id, digest(mutant.text()), self._settings, outcomes)
-        with self._path.open("ab") as file:
-            file.write(msgspec.json.encode(tried) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        line = msgspec.json.encode(tried) + b"\n"
+        with Folder.open(self._path.parent) as folder:
+            if self._path.name not in folder.names():
+                folder.write(self._path.name, line)
+            else:
+                with folder.open_to_append(self._path.name) as file:
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
         self._known[tried.mutant, tried.text, tried.settings] = tried
         return tried
 
@@ -100,9 +120,17 @@ class ResultsFile:
 
     def _read(self) -> None:
         try:
-            content = self._path.read_bytes()
+            with Folder.open(self._path.parent) as folder:
+                if self._path.name in folder.names():
+                    self._read_lines(folder)
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise UsageError(f"{self._path}: {error}; name another directory, or remove it") from None
+
+    def _read_lines(self, folder: Folder) -> None:
+        with folder.open_file(self._path.name) as file:
+            content = file.read()
         whole, _, torn = content.rpartition(b"\n")
         for number, line in enumerate(whole.splitlines(), 1):
             try:
@@ -110,9 +138,37 @@ class ResultsFile:
             except msgspec.DecodeError as error:
                 raise UsageError(f"{self._path}, line {number}: {error}; name another file, or remove it") from None
             self._known[tried.mutant, tried.text, tried.settings] = tried
+        if torn and not whole and not torn.startswith(_BEGINS):
+            raise UsageError(f"{self._path} is not a file of results; name another file, or remove it")
         if torn:  # The run died while it wrote this line.
-            with contextlib.suppress(OSError):
-                os.truncate(self._path, len(whole) + bool(whole))
+            with contextlib.suppress(OSError), folder.open_to_append(self._path.name) as file:
+                file.truncate(len(content) - len(torn))
+
+
+def claim(directory: Path) -> None:
+    """Make a directory for results and their report, or see that both can be written to one. Changes no file.
+
+    Raises UsageError, crashmatrix.reports.ReportError: it cannot be written, is a link, or holds links or files of another
+    program's with these names.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with Folder.open(directory) as folder:
+            refuse_links(folder, {RESULTS, SURVIVORS}, set())
+            names = folder.names()
+            if RESULTS in names:
+                folder.open_to_append(RESULTS).close()
+            if SURVIVORS in names and not _is_survivors(folder):
+                raise UsageError(
+                    f"{directory} holds another program's {SURVIVORS}; name another directory with --report"
+                )
+    except OSError as error:
+        raise UsageError(f"{directory}: {error}; name another directory with --report") from None
+
+
+def _is_survivors(folder: Folder) -> bool:
+    with folder.open_file(SURVIVORS) as file:
+        return file.read(len(SURVIVORS_BEGIN)) == SURVIVORS_BEGIN.encode()
 
 
 def digest(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from crashmatrix.scenarios.mutation.mutant import SourceMutant
 from crashmatrix.scenarios.mutation.operators.table import OPERATORS
-from crashmatrix.scenarios.mutation.results import KILLED, Kind, Tried
+from crashmatrix.scenarios.mutation.results import KILLED, SURVIVORS_BEGIN, Kind, Tried
 
 __all__ = ["Score", "additions", "outcomes_in_words", "report", "scores", "survivors", "table"]
 
@@ -119,7 +119,7 @@ def report(
     judges = ["harness"]
     missed = survivors(mutants, tried, equivalent, judges)
     whole = scores(mutants, tried, equivalent, judges).get("", Score())
-    lines = [f"# The harness of {target} misses {_bugs(missed)}", ""]
+    lines = [f"{SURVIVORS_BEGIN}{target} misses {_bugs(missed)}", ""]
     if missed:
         lines += ["## Add to the workload", "", *(f"- {line}" for line in additions(missed, tried, "harness")), ""]
     lines += ["## Figures", "", f"{whole} noticed. {about}", "", _kinds(whole), ""]

@@ -28,6 +28,7 @@ from crashmatrix.scenarios.power.results import (
     coverage_in_words,
     nothing_differed,
     parse_power_id,
+    recordings_in_words,
     restarts_in_words,
     result_of,
 )
@@ -81,6 +82,8 @@ class PowerExploration:
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
     _verified: frozenset[Check] = frozenset()
     _learnt: Learnt = NOTHING_LEARNT
+    _safe: dict[str, str] = field(default_factory=dict)
+    """The folders found safe so far, as in `state_verdict.Share`."""
     _budget_left: int = 0
     _lives_left: int = 0
     _resumed_on: set[str] = field(default_factory=set)
@@ -149,7 +152,7 @@ class PowerExploration:
             self._weight_left = self._weights.expected(recording, self._to_come(left))
         if self._weight_done:
             spent = time.monotonic() - begun
-            self.listener.left(spent * self._weight_left / self._weight_done, spent / max(1, len(self.results)))
+            self.listener.time_left(spent * self._weight_left / self._weight_done, spent / max(1, len(self.results)))
 
     def _says_nothing(self, recording: Recording) -> bool:
         """Report a first recording after which no crash could be judged. Raises UsageError if its end breaks the contract.
@@ -234,11 +237,15 @@ class PowerExploration:
         self.details["recordings"].append(account)
         workers = judges_for(recording, budget, self.options.workers)
         part, lives = max(1, budget // workers), lives * self.options.workers // workers
-        task = JudgeShare(recording, workers, part, self._verified, self.options.until_broken, lives, self._learnt)
+        task = JudgeShare(
+            recording, workers, part, self._verified, self.options.until_broken, lives, self._learnt, dict(self._safe)
+        )
         shares, seconds = judged_shares(self.checker, task, partial(self._add, recording))
         self._exploring += seconds
         self._verified = self._verified.union(*(share.verified for share in shares))
         self._learnt = reduce(or_, (share.learnt for share in shares), self._learnt)
+        for share in shares:
+            self._safe.update(share.safe)
         account.update(account_of(shares))
         self._lives_left -= account["second_lives"]
         self._promised += sum(share.promised for share in shares)
@@ -249,9 +256,10 @@ class PowerExploration:
         result = result_of(recording, judged)
         result = replace(result, replay=self.options.replay_command(result.id))
         with self._lock:
-            self.results[result.id] = result
             self._judged.setdefault(recording.name, {})[judged.state] = judged
-            self.listener.result(result)
+            if not judged.repeats:
+                self.results[result.id] = result
+                self.listener.result(result)
 
     def _distrust(self, recording: Recording, account: Mapping[str, Any]) -> None:
         """An undisturbed recording whose states could not have differed says nothing."""
@@ -292,18 +300,9 @@ class PowerExploration:
         recordings = [recording for recording in self.details["recordings"] if "judged" in recording]
         judged = sum(recording["judged"] for recording in recordings)
         self.details["states_per_second"] = round(judged / self._exploring, 1) if self._exploring else 0.0
-        mounted = sum(recording["mounted"] for recording in recordings)
-        images = sum(recording["distinct_images"] for recording in recordings)
         resumed = sum(bool(recording["resumed"]) for recording in recordings)
-        recoveries = sum(bool(recording["recovery_of"]) and not recording["resumed"] for recording in recordings)
         restarts = sum(bool(recording["killed_at"]) for recording in recordings)
-        identities = {recording["trace"] for recording in recordings}
-        self.notes.append(
-            f"{counted(len(recordings) - recoveries - resumed, 'recording')} of the workload, {restarts} of them with it killed "
-            f"and restarted, and {recoveries} of a recovery; {counted(len(identities), 'different trace')}; "
-            f"{counted(images, 'distinct image')} enumerated, {counted(judged, 'crash state')} judged in "
-            f"{counted(mounted, 'mount')}"
-        )
+        self.notes.append(recordings_in_words(recordings))
         self.notes += [coverage_in_words(recordings), checks_in_words(self._verified, recordings)]
         self.notes += filter(None, [restarts_in_words(restarts, made.places_known, made.missed)])
         if self.checker.system.can_resume():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.recorded.recording import Recording, journal_before
-from crashmatrix.scenarios.recorded.state_judge import StateJudge
+from crashmatrix.scenarios.recorded.state_judge import NOTHING_BEFORE, StateJudge
 from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Share
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.contract import Violation
@@ -37,6 +37,7 @@ def judge(
     until_broken: bool = False,
     lives: int = 0,
     learnt: Learnt = NOTHING_LEARNT,
+    before: Mapping[str, str] = NOTHING_BEFORE,
 ) -> Share:
     """Judge this worker's share of the states, sending each `Judged` as it comes; returns the account.
 
@@ -45,12 +46,13 @@ def judge(
         until_broken: stop at the first broken promise.
         lives: how many second lives to judge at most.
         learnt: how long recoveries took so far.
+        before: the folders found safe in earlier recordings (`StateJudge.all`).
     """
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[number % len(cpus)]})
     with StateJudge(target, recording, load_alone(recording), verified, learnt) as states:
         gc.freeze()  # Else a check's collection would look at, and so copy, the whole trace.
-        for judged in states.all(number, workers, budget, lives):
+        for judged in states.all(number, workers, budget, lives, before):
             channel.send(judged)
             if until_broken and judged.verdict.broken:
                 break

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crashmatrix.reports import Verdict
@@ -38,7 +38,8 @@ class JudgedShare:
 class JudgeShare(Task[Checker, int, JudgedShare]):
     """Judges parts of a recording, by their numbers: ``workers`` parts of ``budget`` outcomes each.
 
-    For ``verified``, ``until_broken`` and ``learnt`` see `judge.judge`; ``lives`` is how many second lives each part has at most.
+    For ``verified``, ``until_broken``, ``learnt`` and ``before`` see `judge.judge`; ``lives`` is how many second lives each part
+    has at most.
     """
 
     result = JudgedShare
@@ -50,14 +51,15 @@ class JudgeShare(Task[Checker, int, JudgedShare]):
     until_broken: bool = False
     lives: int = 0
     learnt: Learnt = NOTHING_LEARNT
+    before: Mapping[str, str] = field(default_factory=dict)
 
     def judge(self, jobs: Jobs, target: Target, number: int, on_judged: Callable[[Judged], None]) -> JobResult[Share]:
         """Judge a part; returns how the judge ended, with its `state_verdict.Share` if in order."""
         # Two recoveries, and `verify` at its longest. Second lives that hang come to an end (`LifeJudge.hung`).
-        seconds_max = 60 + ((self.budget + 2) * 4 + self.lives * 3 + 24) * load(target.name).seconds_max
+        seconds_max = 60 + ((2 * self.budget + 2) * 4 + self.lives * 3 + 24) * load(target.name).seconds_max
         job = jobs.start(
             power_judge.judge, target, self.recording, number, self.workers, self.budget, self.verified, self.until_broken,
-            self.lives, self.learnt, seconds_max=seconds_max, keep_going=True,
+            self.lives, self.learnt, self.before, seconds_max=seconds_max, keep_going=True,
         )  # fmt: skip
         while (judged := job.next_message()) is not None:
             on_judged(judged)

@@ -19,6 +19,7 @@ __all__ = [
     "nothing_differed",
     "parse_power_id",
     "power_id",
+    "recordings_in_words",
     "restarts_in_words",
     "result_of",
 ]
@@ -74,6 +75,25 @@ def nothing_differed(account: Mapping[str, Any]) -> str:
 
 def _others(count: int) -> str:
     return "the other recording" if count == 1 else f"the other {count:,} recordings"
+
+
+def recordings_in_words(accounts: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many recordings were made, of what, and how many of their states were judged, given their accounts."""
+    resumed = sum(bool(account["resumed"]) for account in accounts)
+    recoveries = sum(bool(account["recovery_of"]) and not account["resumed"] for account in accounts)
+    restarts = sum(bool(account["killed_at"]) for account in accounts)
+    images, judged, repeats, mounted = (
+        sum(account.get(name, 0) for account in accounts)
+        for name in ("distinct_images", "judged", "repeats", "mounted")
+    )
+    more = f"; {repeats:,} more repeated folders of earlier recordings" if repeats else ""
+    traces = len({account["trace"] for account in accounts})
+    return (
+        f"{counted(len(accounts) - recoveries - resumed, 'recording')} of the workload, {restarts} of them with it killed and "
+        f"restarted, and {recoveries} of a recovery; {counted(traces, 'different trace')}; "
+        f"{counted(images, 'distinct image')} enumerated, {counted(judged, 'crash state')} judged in {counted(mounted, 'mount')}"
+        f"{more}"
+    )
 
 
 def coverage_in_words(accounts: Sequence[Mapping[str, Any]]) -> str:

@@ -14,12 +14,15 @@ import importlib
 import os
 import sys
 import warnings
+from typing import NoReturn
 
 from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.scenarios.errors import text_of
 from crashmatrix.scenarios.processes.heap import take_what_is_free
 from crashmatrix.scenarios.processes.job_process import serve_jobs
 from crashmatrix.scenarios.processes.job_server import PRELOAD_VARIABLE, SAFE_PATH, SYS_PATH
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, CellMaker, available, become_user_of_cells
+from crashmatrix.scenarios.processes.sandbox.init import NUMBER_BYTES, number_in
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
 __all__ = ["CELLS", "SERVER_PID"]
@@ -38,16 +41,20 @@ class _Cells:
         """The cell of the next job that is forked, and in a job its own."""
 
     def begin(self) -> None:
-        """Called before each fork."""
-        if self._in_server:
-            self.mine = None
+        """Called before each fork. Python would fork after an error here, too: into the cell of another job."""
+        if not self._in_server:
+            return
+        self.mine = None
+        try:
             number = self._next()
             self._cells[number].fork_into()
-            self.mine = self._cells[number]
+        except BaseException as error:
+            _give_up("could not make a cell for a job", error)
+        self.mine = self._cells[number]
 
     def _next(self) -> int:
         with contextlib.suppress(BlockingIOError):
-            return os.read(self._freed, 1)[0]
+            return number_in(os.read(self._freed, NUMBER_BYTES))
         self._cells.append(self._maker.make(len(self._cells)))
         return len(self._cells) - 1
 
@@ -60,6 +67,14 @@ class _Cells:
                     cell.close_copy()
             os.close(self._freed)
             self._maker.close_copy()
+
+
+def _give_up(why: str, error: BaseException) -> NoReturn:
+    """End this server, and with it the run, which says where to look (`job_server.death`)."""
+    try:
+        os.write(2, f"crashmatrix: the fork server {why}: {text_of(error)}\n".encode())
+    finally:
+        os._exit(1)
 
 
 def _load(module: str) -> None:
@@ -102,4 +117,7 @@ SERVER_PID = os.getpid()
 CELLS: _Cells | None = None
 """None where there are no cells."""
 if _folders := os.environ.pop(SYS_PATH, ""):  # Only a server has it. An import elsewhere has no effect.
-    CELLS = _serve(_folders)
+    try:
+        CELLS = _serve(_folders)
+    except BaseException as error:  # multiprocessing would go on after some.
+        _give_up("could not start", error)

@@ -1,4 +1,4 @@
-"""Processes known by a descriptor. Nothing here is ever signalled by its number.
+"""Processes known by a descriptor. None of them is signalled by its number.
 
 A number says little: the process may have ended, and another one may have its number by now. In 0 and 1 it means our own
 group and init. So a process is held by a pidfd, which stays with the one process, and is taken for ours only if the kernel
@@ -7,7 +7,9 @@ says so while the pidfd shows that it still runs:
     child_of_ours(pid)     waitid(2) accepts it as a child of this process that nobody has waited for
     held.children()        /proc names the held process as its parent, and both still run after that was read
 
-`HeldProcess.send` is the only way by which this package signals another process. To a process that has ended, it does nothing.
+`HeldProcess.send` is the way by which this package signals another process. To a process that has ended, it does nothing. Single
+threads are the exception: no pidfd of a thread can be had before Linux 6.9, so `process_tree` signals them by tgkill(2), in which
+the kernel checks that the thread belongs to the process. The process is a held one, and was seen to run just before.
 """
 
 from __future__ import annotations

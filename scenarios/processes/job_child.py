@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
 import socket
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
 
 from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.scenarios.errors import text_of
 from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
 from crashmatrix.scenarios.processes.result import Relayed, describe
-from crashmatrix.scenarios.processes.sandbox.cell import Cell, hand_over_none
+from crashmatrix.scenarios.processes.sandbox.cell import Cell, available, hand_over_none
 from crashmatrix.scenarios.processes.sandbox.view import View
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
@@ -69,7 +71,8 @@ def live(
     from crashmatrix.scenarios.processes import fork_server  # only ever imported in the fork server and its children
 
     cell = fork_server.CELLS.mine if fork_server.CELLS else None
-    die_with_parent(0 if cell else fork_server.SERVER_PID)  # A parent outside the namespace has no number in it.
+    confined = available()
+    die_with_parent(0 if confined else fork_server.SERVER_PID)  # A parent outside the namespace has no number in it.
     adopt_orphans()
     os.setsid()
     for number in ENDING_SIGNALS:
@@ -78,10 +81,11 @@ def live(
     # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it has no public setter
     try:
-        _redirect_output(output)
-    except FileNotFoundError:  # An interrupt has ended the run, and this process is on its way.
-        os._exit(1)
-    args = _enter(cell, view, connection, args)
+        _get_ready(connection, output, cell, view)
+    except Exception as error:  # The function is not called, so this says nothing about a target.
+        _end(connection, ("unready", text_of(error)))
+    if confined and view is not None:
+        args = tuple(map(view.inside, args))
     channel = Channel(connection)
     try:
         result = ("value", function(channel, *args))
@@ -90,27 +94,39 @@ def live(
     except BaseException as error:  # A panic or an exit is a way to end, too.
         result = ("raised", describe(error))
     channel.end_copy()
+    _end(connection, result)
+
+
+def _end(connection: Connection, message: tuple[str, Any]) -> NoReturn:
     with contextlib.suppress(BrokenPipeError, ConnectionError):
-        connection.send(result)
+        connection.send(message)
     os._exit(0)
 
 
-def _enter(cell: Cell | None, view: View | None, connection: Connection, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Move this process into its cell; returns the arguments with the paths by which it finds them there."""
+def _get_ready(connection: Connection, output: str, cell: Cell | None, view: View | None) -> None:
+    """Have this process print to its file, and move it into its cell. The driver gets the cell in any case. Raises OSError."""
     with socket.socket(fileno=os.dup(connection.fileno())) as driver:
-        if cell is None:
-            hand_over_none(driver)
-            return args
-        if view is None:
-            cell.enter_outside()
-        else:
-            cell.enter(view)
-        cell.hand_over(driver)
-    return args if view is None else tuple(map(view.inside, args))
+        try:
+            _redirect_output(output)
+            if cell is None:
+                if available():
+                    raise OSError(errno.ECHILD, "it has no cell")
+            elif view is None:
+                cell.enter_outside()
+            else:
+                cell.enter(view)
+        finally:
+            if cell:
+                cell.hand_over(driver)
+            else:
+                hand_over_none(driver)
 
 
 def _redirect_output(path: str) -> None:
-    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:  # An interrupt has ended the run, and this process is on its way.
+        os._exit(1)
     os.dup2(fd, 1)
     os.dup2(fd, 2)
     os.close(fd)

@@ -167,9 +167,12 @@ def death(server: HeldProcess) -> ForkServerDied | None:
     """Return the error to raise if this server has died."""
     if not server.is_exiting():
         return None
+    how = _how(server)
+    cause = "the target may have killed or stopped its parent, or the machine ran out of memory (see dmesg)"
+    if "exited" in how:  # By itself: `fork_server` says why, and so does multiprocessing.
+        cause = "it has printed why, above"
     return ForkServerDied(
-        f"multiprocessing's fork server (process {server.pid}) {_how(server)}, and its jobs with it; "
-        "the target may have killed or stopped its parent, or the machine ran out of memory (see dmesg): run again"
+        f"multiprocessing's fork server (process {server.pid}) {how}, and its jobs with it; {cause}: run again"
     )
 
 

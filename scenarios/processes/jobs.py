@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 
-from crashmatrix.scenarios.errors import ForkServerDied, RunStopped
+from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied, RunStopped
 from crashmatrix.scenarios.processes.held import HeldProcess, end_strangers
 from crashmatrix.scenarios.processes.job_child import Channel, live
 from crashmatrix.scenarios.processes.job_process import JobProcess
@@ -46,7 +46,6 @@ _END_SECONDS_MAX = 10.0
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
-
 
 _SECONDS_MAX = 1e6
 """No job needs longer, and poll(2) takes no more than twice that."""
@@ -80,14 +79,12 @@ class Job(Generic[R]):
         return self._jobs._left
 
     def next_message(self) -> Any | None:
-        """Return the child's next message, or None once it has ended (see ``result``). Raises ForkServerDied, RunStopped."""
+        """Return the child's next message, or None once it has ended (see ``result``). Raises as `wait`."""
         self._check_stopped()
         if self.result is not None:
             return None
         message = self._receive()
-        if message is None:
-            return None
-        return message[0]
+        return None if message is None else message[0]
 
     def _receive(self) -> tuple[Any] | None:
         """Return the next message in a tuple, or note the end."""
@@ -104,6 +101,9 @@ class Job(Generic[R]):
                 self._finish(lambda _, output: Returned(cast("R", content), output))
             case ("raised", content):
                 self._finish(lambda _, output: replace(cast(Raised, content), output=output))
+            case ("unready", why):
+                self._finish(Died)
+                raise EnvironmentLacks(f"no process could be made ready for the target: {why}")
             case _:
                 if self._ready(self._process.sentinel):
                     self._finish(Died)
@@ -123,7 +123,7 @@ class Job(Generic[R]):
         try:
             if self._connection.poll():
                 kind, content = self._connection.recv()
-                if kind in ("message", "value", "raised"):
+                if kind in ("message", "value", "raised", "unready"):
                     return kind, content
         except Exception:  # No end of file only: what it writes into a descriptor that is not its own is anything.
             return "died", None
@@ -141,7 +141,7 @@ class Job(Generic[R]):
             self._connection.send(message)
 
     def wait(self) -> JobResult[R]:
-        """Wait for the end; messages are dropped. Raises ForkServerDied, RunStopped."""
+        """Wait for the end; messages are dropped. Raises ForkServerDied, RunStopped, EnvironmentLacks (not begun)."""
         self._check_stopped()
         while self.result is None:
             self._receive()
@@ -289,7 +289,7 @@ class Jobs:
         return self._stopped
 
     def stop_all(self) -> None:
-        """SIGKILL every running job; no other will start. Whoever waits for one gets RunStopped."""
+        """SIGKILL every running job; no other will start. A caller who waits for one gets RunStopped."""
         with _LOCK:
             self._stopped = True
             running = list(self._running)

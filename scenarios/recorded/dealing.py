@@ -49,6 +49,8 @@ class Dealer:
         """The states dealt to check a prediction."""
         self.outcomes = 0
         """How many distinct outcomes were dealt, with the promises before them."""
+        self.free = 0
+        """How many of them cost nothing, as they were found to repeat what an earlier recording had."""
         self.complete = False
         """Whether the enumeration came to its end, and all of this judge's states were dealt."""
 
@@ -58,9 +60,9 @@ class Dealer:
         States come in the order of enumeration, those of one batch by their cuts.
         """
         states, coverage, size = iter(self._states), self._states.coverage, _FIRST_BATCH
-        self.outcomes, self.complete = 0, False
+        self.outcomes, self.free, self.complete = 0, 0, False
         ended = cut_off = False
-        while not ended and self.outcomes < budget and coverage.enumerated < _LOOKED_AT_MAX:
+        while not ended and self.outcomes - self.free < budget and coverage.enumerated < _LOOKED_AT_MAX:
             looked_at = list(islice(states, size))
             ended, size = len(looked_at) < size, min(BATCH, 2 * size)
             batch, cut_off = self._new(self._of(looked_at, number, workers), budget)
@@ -94,7 +96,7 @@ class Dealer:
                     self.again.add(state)
                     batch.append(state)
                 continue
-            if self.outcomes == budget:
+            if self.outcomes - self.free >= budget:
                 return sorted(batch, key=lambda state: state.cut), True
             self._seen.add((outcome, events))
             self.outcomes += 1

@@ -267,7 +267,7 @@ def _kill_at(
     there: Callable[[int, int, str], bool],
     before: Callable[[str, ProcessTree], None] | None = None,
 ) -> int:
-    """As `_at_calls`, until the process tree is killed ``there``; returns what `run_forked` does."""
+    """As `_at_calls`, until the process tree is killed ``there``; returns what that does."""
 
     def see(line: int, call: int, name: str, tree: ProcessTree) -> None:
         if there(line, call, name):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from crashmatrix.faults.disk import (
     CrashImages,
@@ -45,9 +46,10 @@ from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
 from crashmatrix.scenarios.target.journal import Promises
 
-__all__ = ["StateJudge"]
+__all__ = ["NOTHING_BEFORE", "StateJudge"]
 
 _REFUSED = "refused"
+NOTHING_BEFORE: Final[Mapping[str, str]] = {}
 
 
 class StateJudge:
@@ -84,6 +86,8 @@ class StateJudge:
         """The first crash state found safe, by the digest of the folder that its recovery led to."""
         self._promises: dict[int, Promises] = {}
         """By how many lines the journal had."""
+        self._before: Mapping[str, str] = {}
+        self._repeats_left = 0
         self._watch = Stopwatch("predict", "snapshot", "check", "resume")
         self.share = Share()
 
@@ -120,19 +124,26 @@ class StateJudge:
             promises, items = self._folders.undisturbed(root, self._states.clean.cut, unusable=unusable)
         return judge_undisturbed(promises, items, self._folders.violation_apart)
 
-    def all(self, number: int, workers: int, budget: int, lives: int = 0) -> Iterator[Judged]:
+    def all(
+        self, number: int, workers: int, budget: int, lives: int = 0, before: Mapping[str, str] = NOTHING_BEFORE
+    ) -> Iterator[Judged]:
         """Judge the share of judge ``number`` of so many, until ``budget`` different outcomes are judged.
 
         Args:
             lives: how many second lives to judge at most; the verdicts of states come a second time if these are not safe.
+            before: the folders found safe in earlier recordings (`Share.safe`). At most ``budget`` states may repeat one of them.
         """
         if number == 0:
             yield replace(self.judge(self._states.clean), differs=False)
+        if self._on_disk and not self._recording.resumed:
+            self._before, self._repeats_left = before, budget
         start = time.perf_counter()
         for batch in self._dealer.batches(number, workers, budget):
             for state in batch:
                 yield from self.judge_surely(state)
         yield from self._second_lives(number, lives)
+        for state in self.prediction.refuted():  # By what a second life was to begin with.
+            yield from self.judge_surely(state)
         coverage = self._states.coverage
         self.share.cuts, self.share.pending_most = coverage.cuts, coverage.pending_most
         self.share.possible_log2 = round(coverage.possible_log2, 1)
@@ -150,11 +161,16 @@ class StateJudge:
         if state in self._dealer.again:
             yield from self._check_prediction(state)
             return
-        self.share.judged += 1
         found = self.judge(state)
         found = self._confirm(state, found) if found.verdict.broken else found
+        if found.repeats:
+            self.share.repeats += 1
+            self._dealer.free += 1
+        else:
+            self.share.judged += 1
         if found.verdict is Verdict.SAFE and found.recovered:
             self._safe.setdefault(found.recovered, (state, found))
+            self.share.safe[self._key(found.digest, state.cut)] = found.recovered
         yield found
         for each in self.prediction.refuted():
             yield from self.judge_surely(each)
@@ -192,9 +208,13 @@ class StateJudge:
 
     def second_life(self, state: CrashState, first: Judged) -> Judged:
         """Mount a state found safe, and judge the life after its recovery."""
-        with self._watch.timed("resume"), self._images.mounted(state) as root:
-            self.share.mounted += 1
-            violation = self._lives.judge(root)
+        violation: Violation | Judged | None
+        try:
+            with self._watch.timed("resume"), self._images.mounted(state) as root:
+                self.share.mounted += 1
+                violation = self._lives.judge(root)
+        except MountRefused as error:  # Its folder may have been predicted only.
+            violation = self._refused(state, first.events, error)
         return replace(first, verdict=violation.verdict, explanation=violation.explanation) if violation else first
 
     def _first_life(self, state: CrashState) -> Judged:
@@ -202,7 +222,7 @@ class StateJudge:
         events = self._dealer.events(state.cut)
         with self._watch.timed("predict"):
             predicted = self.prediction.folder(state)
-        known = self._folders.known(predicted, state.cut, events) if predicted else None
+        known = self._known(predicted, state.cut, events) if predicted else None
         if known and self.prediction.suffices(state):
             return self._of_state(known, state)
         return self._mount(state, events)
@@ -213,9 +233,12 @@ class StateJudge:
                 self.share.mounted += 1
                 return self._mounted(root, state, events)
         except MountRefused as error:
-            if not self.prediction.saw(state, _REFUSED):
-                return Judged(str(state), Verdict.UNKNOWN, WRONG, events=events)
-            return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
+            return self._refused(state, events, error)
+
+    def _refused(self, state: CrashState, events: int, error: MountRefused) -> Judged:
+        if not self.prediction.saw(state, _REFUSED):
+            return Judged(str(state), Verdict.UNKNOWN, WRONG, events=events)
+        return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
 
     def _mounted(self, root: Path, state: CrashState, events: int) -> Judged:
         with self._watch.timed("snapshot"):
@@ -226,8 +249,21 @@ class StateJudge:
         if tree.unusable:
             return self._of_state(Judged("", *tree.unusable, digest=folder, events=events), state)
         with self._watch.timed("check"):
-            known = self._folders.known(folder, state.cut, events)
+            known = self._known(folder, state.cut, events)
             return self._of_state(known or self._folders.check(root, tree, folder, state.cut, events), state)
+
+    def _known(self, folder: str, cut: int, events: int) -> Judged | None:
+        """The verdict of a folder that need not be recovered: found safe in an earlier recording, after the same promises, or
+        recovered in this one."""
+        recovered = self._before.get(self._key(folder, cut)) if self._repeats_left else None
+        if recovered is None:
+            return self._folders.known(folder, cut, events)
+        self._repeats_left -= 1
+        return Judged("", Verdict.SAFE, digest=folder, events=events, recovered=recovered, repeats=True)
+
+    def _key(self, folder: str, cut: int) -> str:
+        """A folder, and the promises made before a position of the trace."""
+        return blake2b(f"{folder} {self._promises_before(cut).text}".encode(), digest_size=12).hexdigest()
 
     def _promises_before(self, cut: int) -> Promises:
         """The promises made before a position of the trace; those before the same journal line are made once."""

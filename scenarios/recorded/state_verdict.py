@@ -60,6 +60,8 @@ class Judged:
     """Whether the mounted folder differs from the one after the orderly end."""
     recovered: str = ""
     """Names the folder that recovery left."""
+    repeats: bool = False
+    """Whether an earlier recording had this folder, after the same promises: it was not recovered again, and does not count."""
 
 
 TIMES_DIFFER = (
@@ -95,6 +97,10 @@ class Share:
     distinct_folders: int = 0
     distinct_recovered: int = 0
     judged: int = 0
+    repeats: int = 0
+    """How many further states repeat what an earlier recording had (`Judged.repeats`)."""
+    safe: dict[str, str] = field(default_factory=dict)
+    """The folders found safe, with the promises made by then, as one key; and the names of the folders that recovery left."""
     mounted: int = 0
     verified: set[Check] = field(default_factory=set)
     """The further checks that were passed."""
@@ -132,6 +138,7 @@ def account_of(shares: list[Share]) -> dict[str, Any]:
         "distinct_folders": sum(share.distinct_folders for share in shares),
         "distinct_recovered": sum(share.distinct_recovered for share in shares),
         "judged": sum(share.judged for share in shares),
+        "repeats": sum(share.repeats for share in shares),
         "mounted": sum(share.mounted for share in shares),
         "second_recoveries": sum(share.second_recoveries for share in shares),
         "second_lives": sum(share.second_lives for share in shares),

@@ -17,9 +17,9 @@ system calls by which it changes its folder. After each crash, another process o
 left. The contract judges the items it then holds, and the machine goes on with them. A failure is shrunk to few steps.
 
 A power cut repeats everything since the last one on a recorded disk, which takes a third of a second. It may undo steps: a
-crash state can lie before the last of them. Recordings of one sequence differ in the kernel's writes. Within a process, one
-recording is kept for each sequence, so that Hypothesis meets the same crash states whenever it tries again. In another
-process (its example database), a failure by a power cut may need several examples to come back.
+crash state can lie before the last of them. Recordings of one sequence differ in the kernel's writes. Within a process, those
+of failures are kept (`traces`), so that Hypothesis meets the same crash states whenever it tries again. In another process (its
+example database), a failure by a power cut may need several examples to come back.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ from crashmatrix.scenarios.stateful.sessions import (
     cut_power,
     hold,
 )
+from crashmatrix.scenarios.stateful.traces import Traces, fails
 from crashmatrix.scenarios.target.contract import Contract, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Event, Item, Promises, item_key
 from crashmatrix.scenarios.target.notes import RecoveredNote, parse
@@ -98,9 +99,8 @@ class CrashStateMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._jobs, scratch = _workshop(_module_of(type(self).open))
-        self._traces = scratch
-        self._own = own_folder(scratch)
+        (self._jobs, self._traces), self._recorded = _workshop(_module_of(type(self).open)), set[Path]()
+        self._own = own_folder(self._traces.folder)
         self._scratch = self._own.path
         self._folders = 0
         self._before, self._view = self._new_folder(), View(visible=needed_folders())
@@ -171,25 +171,26 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._cuts += 1
         self._history += [repr(self._sessions), nudge]
         name = blake2b("\n".join(self._history).encode(), digest_size=12).hexdigest()
+        self._recorded.add(trace := self._traces.path(name))
         after = self._new_folder()
         result = self._jobs.run(
-            cut_power, type(self).open, self.items, self._sessions, self._before, self._traces / f"{name}.trace",
+            cut_power, type(self).open, self.items, self._sessions, self._before, trace,
             RecordOptions(filesystem=self.filesystem, nudge=nudge), state, after,
             seconds_max=60 + 10 * self.seconds_max,
         )  # fmt: skip
         if not isinstance(result, Returned):
             raise EnvironmentLacks(f"a recording on {self.filesystem} {result}")
-        cut = result.value
+        self._history.append((cut := result.value).state)
         self._past, self._events = self._past + self._events_in(cut.notes), []
-        self._history.append(cut.state)
         self._before, self._root = after, self._copy(after)
         self._sessions, self._in_recovery = [], 0
         self._recover(f"a power cut (crash state {cut.state})")
 
     def teardown(self) -> None:
-        """End the store's process and remove its folders."""
+        """End the store's process, and remove its folders and, unless it failed, its recordings."""
         self._stop()
         self._own.cleanup()
+        self._traces.ended(self._recorded, failed=fails())
 
     # The store's process
 
@@ -293,8 +294,7 @@ class CrashStateMachine(RuleBasedStateMachine):
 
     @classmethod
     def _can_cut(cls) -> bool:
-        reason = _lacking(cls.filesystem)
-        if reason:
+        if reason := _lacking(cls.filesystem):
             event(f"no power cuts: {reason}")
         return not reason
 
@@ -315,13 +315,13 @@ def _lacking(filesystem: str) -> str:
 
 
 @functools.cache
-def _workshop(module: str) -> tuple[Jobs, Path]:
+def _workshop(module: str) -> tuple[Jobs, Traces]:
     """The parts that all machines of this process share: the server that forks their stores' processes, and recordings."""
     workshop = contextlib.ExitStack()
     folder = workshop.enter_context(scratch_folder())
     jobs = workshop.enter_context(Jobs(preload=[module, "crashmatrix.scenarios.stateful.sessions"], scratch=folder))
     atexit.register(workshop.close)
-    return jobs, folder
+    return jobs, Traces(folder)
 
 
 def _module_of(make: Make) -> str:

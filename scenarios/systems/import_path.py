@@ -5,14 +5,20 @@ from __future__ import annotations
 import sys
 import sysconfig
 
-__all__ = ["look_in"]
+__all__ = ["look_in", "path_with"]
 
 _LIBRARY = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
 
 
 def look_in(folder: str) -> None:
     """Import from this folder, too: before installed packages, after the standard library."""
+    sys.path[:] = path_with(folder)
+
+
+def path_with(folder: str) -> list[str]:
+    """Return the import path that `look_in` would make."""
     if folder in sys.path:
-        return
+        return [*sys.path]
     library = [at for at, entry in enumerate(sys.path) if entry.removesuffix("/lib-dynload") in _LIBRARY]
-    sys.path.insert(max(library, default=-1) + 1, folder)
+    after = max(library, default=-1) + 1
+    return [*sys.path[:after], folder, *sys.path[after:]]

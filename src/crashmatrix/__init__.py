@@ -3,7 +3,7 @@
     import crashmatrix
     from my_store import MyStore                # a subclass of crashmatrix.SystemUnderTest, in a file
 
-    outcome = crashmatrix.run(MyStore())        # every crash this machine can make
+    outcome = crashmatrix.run(MyStore())        # kills; power cuts, where this machine can make them
     assert outcome.verdict == "safe", outcome
 
 ``crashmatrix run my_store.py:MyStore`` does the same on the command line. `CrashMatrix` is the type of the pytest fixture

@@ -133,7 +133,7 @@ def test_a_table_never_used_is_missed(tmp_path: Path) -> None:
     opened(tmp_path).close()
     shutil.rmtree(tmp_path / "tables" / "t")
     for _ in range(2):
-        with pytest.raises(TableCorrupted, match="is gone, while its log"):
+        with pytest.raises(TableCorrupted, match="is gone, while its log is there"):
             StorageEngine.open(tmp_path)
 
 
@@ -146,6 +146,32 @@ def test_batches_in_a_table_never_created(tmp_path: Path) -> None:
     with pytest.raises(TableCorrupted, match="was never created"):
         StorageEngine.open(tmp_path)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("problem", ["gone", "never created", "two names"])
+def test_a_refusal_changes_nothing(problem: str, tmp_path: Path) -> None:
+    """If the names and the logs show damage, what crashes have left of other tables is still there after the refusal."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+    opened(tmp_path, "half-dropped").close()
+    tables, wal = tmp_path / "tables", tmp_path / "wal"
+    (tables / "half-dropped").rename(tables / ".dropped-half-dropped")
+    (tables / ".creating-half-made").mkdir()
+    for name in (".removed-y", "z"):
+        (wal / name).mkdir()
+        (wal / name / "0-.tmp").touch()
+    (tmp_path / "options.json.tmp").touch()
+    match problem:
+        case "gone":
+            shutil.rmtree(tables / "t")
+        case "never created":
+            (tables / "t").rename(tables / ".creating-t")
+        case "two names":
+            (tables / ".dropped-t").mkdir()
+    before = contents(tmp_path), sorted(tmp_path.rglob("*"))
+    with pytest.raises(TableCorrupted, match="/t: "):
+        StorageEngine.open(tmp_path)
+    assert (contents(tmp_path), sorted(tmp_path.rglob("*"))) == before
 
 
 def test_two_names(tmp_path: Path) -> None:

@@ -68,3 +68,12 @@ def test_tables_that_cannot_be(
         engine.ingest("t", batch(1.0))
     with opened(tmp_path) as engine:
         assert (engine.tables, numbers(engine.read("t"))) == (["t"], [1.0])
+
+
+def test_a_table_that_may_have_a_log(tmp_path: Path) -> None:
+    """Whether a table has a log is answered by a bool, or a text such as "no" would count as yes."""
+    with opened(tmp_path) as engine:
+        before = contents(tmp_path)
+        with pytest.raises(InvalidInput, match="option wal cannot be 'no'; give True or False"):
+            engine.create_table("u", batch(1.0).schema, timestamp="timestamp", wal="no")  # type: ignore[arg-type]
+        assert contents(tmp_path) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"identity": "x"}, "no option 'identity'"),
     ({"memory_bytes_max": 1, "speed": 1}, "no option 'speed'"),
 ]
+NEVER_SET: list[tuple[dict[str, Any], str]] = [
+    ({"preallocate_bytes": -1}, "0 or more"),
+    ({"identity": None}, "a text"),
+    ({"clock": 0.0}, "a function"),
+]
+"""Options that only an opening can give."""
+NEVER_POSSIBLE = [case for case in REFUSED if "no option" not in case[1]]
 TAKEN: dict[str, Any] = {
     "segment_bytes_max": 1, "generation_bytes_max": 7, "memory_bytes_max": 0, "checkpoint_commits": 1, "flush_seconds": None,
     "wal": False, "compressed_bytes_max": 0, "idle_seconds": 9.5,
@@ -44,6 +52,18 @@ def test_what_is_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> 
         with pytest.raises(InvalidInput, match=said):
             engine.change_options(**changes)
         assert (engine.options_set, (tmp_path / "options.json").exists()) == ({}, False)
+
+
+@pytest.mark.parametrize(("given", "said"), [*NEVER_POSSIBLE, *NEVER_SET])
+def test_what_is_refused_on_opening(given: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """The same values are refused on opening, with the same words; nothing is made in the folder."""
+    root, ((name, value),) = tmp_path / "engine", given.items()
+    with pytest.raises(InvalidInput, match=re.escape(f"option {name} cannot be {value!r}; ") + f".*{said}"):
+        if name == "wal":
+            StorageEngine.open(root, value)
+        else:
+            StorageEngine.open(root, options=EngineOptions(**given))
+    assert not root.exists()
 
 
 def test_they_outlast_reopening(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ STEPS = {
     if before and verb.partition("_")[0] in CALLS
 }
 
-NEVER_SYNCED = ("spill/*/*.arrow", ".removed-*", "wal/.removed-*", "tables/*/_transfer.json.tmp")
+NEVER_SYNCED = ("spill/*/*.arrow", ".removed-*", "wal/.removed-*", "tables/*/_transfer.json.tmp", "options.json.tmp")
 """Names that may come back after a power cut: the next opening removes them, whatever they hold."""
 
 

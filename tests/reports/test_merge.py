@@ -84,6 +84,60 @@ def test_what_no_shard_ran_is_named() -> None:
     assert merged.not_run == reason
 
 
+PLAN = {"experiments": ["kill", "power"], "program": "abc", "seed": 3}
+NAMES = ["kill", "power"]
+
+
+def shards(*chosen: list[str] | None) -> list[Part]:
+    """Shards that chose these experiments; None: it does not say. ``power`` is only in the first."""
+    parts = [part(number, len(chosen), chosen=names or []) for number, names in enumerate(chosen, 1)]
+    cut = result(experiment="power", id="power:a")
+    parts[0][0].experiments["power"] = ExperimentSummary.of([cut], 1.0, {})
+    parts[0][1].append(cut)
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("chosen", "verdict", "said"),
+    [
+        ((NAMES, NAMES), Verdict.SAFE, ""),
+        ((NAMES, ["kill"]), Verdict.UNKNOWN, "shards 2/2 have not run it"),
+        ((NAMES, ["kill"], None), Verdict.UNKNOWN, "shards 2/3, 3/3 have not run it"),
+        ((None, None), Verdict.UNKNOWN, "shards 2/2 have not run it, or do not say so"),
+    ],
+    ids=["an empty part", "not chosen", "not chosen or not said", "older reports"],
+)
+def test_a_part_that_a_shard_has_not_run(chosen: tuple[list[str] | None, ...], verdict: Verdict, said: str) -> None:
+    """A shard's part of an experiment may be empty. If it did not run the experiment, the whole is unknown."""
+    merged, _ = merge(shards(*chosen), OUT)
+    assert (merged.verdict, merged.experiments["power"].verdict) == (verdict, verdict)
+    assert merged.not_run.get("part of power", "").startswith(said) and bool(merged.not_run) is bool(said)
+    assert merged.chosen == (NAMES if chosen[0] else [])
+
+
+def test_an_experiment_without_any_result() -> None:
+    """It is named, as in an unsharded run."""
+    merged, _ = merge([part(number, 2, chosen=NAMES) for number in (1, 2)], OUT)
+    assert list(merged.not_run) == ["power"]
+
+
+def test_the_plan_of_the_whole() -> None:
+    """The merged report is of the shards' plan, but of no shard; of none, if machines or reports differ."""
+    one = {**PLAN, "versions": {"kernel": "6"}}
+    for two, whole in (one, one), ({**one, "versions": {}}, {}), ({**one, "binaries": "x"}, {}), ({}, {}):
+        parts = [part(number, 2) for number in (1, 2)]
+        for (run, _), plan in zip(parts, (one, two), strict=True):
+            run.plan = {**plan, "shard": run.shard} if plan else {}
+        merged, _ = merge(parts, OUT)
+        assert merged.plan == ({**whole, "shard": ""} if whole else {})
+
+
+def planned(number: int, **other: Any) -> Part:
+    run, results = part(number)
+    run.plan = {**PLAN, "shard": run.shard, **other}
+    return run, results
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
@@ -92,6 +146,11 @@ def test_what_no_shard_ran_is_named() -> None:
         ([part(1), part(2, seed=9)], r"differ in seed \(3, 9\), so they are not one run"),
         ([part(1), part(2, target="other")], "differ in target"),
         ([part(1), part(2, options={"budget": 9})], "differ in options"),
+        (
+            [part(3), planned(1), planned(2, experiments=["kill"])],
+            r"1/3 and 2/3 differ in experiments \(\['kill', 'power'\], ",
+        ),
+        ([planned(1, binaries="x"), planned(2, binaries="y", program="def")], r"differ in program \(abc, def\), so"),
         ([(summary([result()]), [result()])], "is not a shard"),
     ],
 )

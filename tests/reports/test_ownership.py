@@ -13,8 +13,8 @@ import pytest
 from crashmatrix.reports import ReportError, read_report
 from crashmatrix.reports.folder import Folder
 from crashmatrix.reports.lock import LOCK
-from crashmatrix.reports.ownership import refuse_foreign, refuse_links
-from crashmatrix.reports.store import TRACES
+from crashmatrix.reports.ownership import is_report, refuse_foreign, refuse_links
+from crashmatrix.reports.store import REPORT_NAMES, TRACES
 from tests import ROOT
 from tests.reports.samples import summary
 from tests.reports.test_links import FILES, FOUND, merge_into, run, seen, written
@@ -54,6 +54,20 @@ def test_another_tools_folder_stays(use: Callable[[Path], None], files: dict[str
         use(folder)
     assert "\n" not in str(refused.value)
     assert seen(folder) == before
+
+
+@pytest.mark.parametrize("files", [*FOREIGN, {}], ids=range(len(FOREIGN) + 1))
+def test_what_is_not_certainly_a_report(files: dict[str, str], tmp_path: Path) -> None:
+    """Another tool's folder, and an empty one, is none; nothing is, in which something else lies or to which a link leads."""
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
+    assert not is_report(tmp_path, REPORT_NAMES)
+    report = written(tmp_path / "report")
+    assert is_report(report, REPORT_NAMES)
+    (tmp_path / "link").symlink_to(report)
+    assert not is_report(tmp_path / "link", REPORT_NAMES)
+    (report / "notes.txt").touch()
+    assert not is_report(report, REPORT_NAMES)
 
 
 def old_line() -> dict[str, Any]:

@@ -116,6 +116,16 @@ class GoesOn(Log):
             return
 
 
+class StoresLessLater(GoesOn):
+    """Right; it stores six items when it runs for the first time, and two from then on."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        seen = self.workspace / "seen"
+        first = not seen.exists()
+        seen.touch()
+        self.store(root, journal, range(6 if first else 2))
+
+
 class IgnoresShortWrites(Log):
     """Wrong: takes each write for a whole one."""
 

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from crashmatrix.scenarios.judging.forked_check import Apart, run_checker
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.processes.sandbox.cell import Cell
+from crashmatrix.scenarios.processes.sandbox.cell import Cell, CellMaker
+from crashmatrix.scenarios.processes.sandbox.init import NUMBER_BYTES, number_in
 from crashmatrix.scenarios.processes.sandbox.view import View
 
 NOBODY = 65534
@@ -152,6 +154,25 @@ def end_everything(_: Channel) -> None:
         time.sleep(60)
     os.kill(-1, signal.SIGKILL)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def make_cell_number(_: Channel, number: int) -> int:
+    """Have a maker make a cell of this number; returns the number that is heard once it is empty."""
+    freed, free = os.pipe()
+    maker = CellMaker(free)  # Its cells end with it.
+    maker.make(number).empty()
+    heard = number_in(os.read(freed, NUMBER_BYTES))
+    maker.close_copy()
+    return heard
+
+
+def recover_without_its_folder(_: Channel, root: Path) -> tuple[str, str]:
+    """The verdict on a recovery that is to see a folder that is gone, and why."""
+    cell = Cell.made()
+    apart = Apart(cell, View(root / "gone" / "folder", visible=(Path("/usr"),)))
+    verdict, why = run_checker(lambda recovered: recovered(), 60.0, apart)
+    cell.close()
+    return verdict.value, why
 
 
 def check_a_folder_that_is_gone(_: Channel, root: Path) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.reports import RunSummary
 from crashmatrix.scenarios import pytest_fixture
 
 pytest_plugins = ["pytester"]
@@ -140,6 +141,16 @@ def test_what_cannot_run_here(pytester: pytest.Pytester, in_place: bool, outcome
     result.assert_outcomes(**outcome)
     if not in_place:
         result.stdout.fnmatch_lines(["*power not run: no root; run as root"])
+
+
+def test_a_run_that_says_nothing(tmp_path: Path) -> None:
+    """A run without results, and without a reason for that, fails the test."""
+    outcome = pytest_fixture.FixtureOutcome(
+        "Store", "latest", RunSummary(target="store", seed=0, options={}, versions={}), [], tmp_path
+    )
+    assert outcome.verdict == "unknown"
+    with pytest.raises(pytest.fail.Exception, match="Store: nothing can be said"):
+        outcome.assert_safe()
 
 
 def test_assertions_of_this_package_are_left_as_they_are() -> None:

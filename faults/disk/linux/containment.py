@@ -28,11 +28,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from crashmatrix.faults.disk.errors import RecordingFailed
 from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child, mount, unshare_mounts, unshare_processes
 
 __all__ = ["anonymous_file", "run_contained", "run_forked", "run_started", "start_forked"]
 
 _STATUS = struct.Struct("<i")
+_NOT_BEGUN = b"-"
 _ERROR_BYTES_MOST = 1 << 16
 _LOOK_SECONDS = 0.2
 
@@ -99,13 +101,26 @@ def run_started(
 ) -> tuple[int, str]:
     """As `run_contained`, in a process that ``start`` forks; it is given what to run there, and returns the process's id.
 
+    Raises RecordingFailed: the process ended before it ran anything.
+
     Args:
         end: ends everything that the process has left, and returns the limit that was broken, if any.
     """
     with anonymous_file("outcome") as outcome:
-        pid = start(lambda: _guarded(function, outcome))
+        os.pwrite(outcome, _NOT_BEGUN, 0)
+
+        def begin() -> None:
+            os.ftruncate(outcome, 0)
+            function()
+
+        pid = start(lambda: _guarded(begin, outcome))
         status = _wait(pid, time_limit_seconds)
-        if broken := end():
+        broken = end()
+        if os.pread(outcome, len(_NOT_BEGUN), 0) == _NOT_BEGUN:
+            raise RecordingFailed(
+                "a process could not enter its cell, or ended on the way", "look for the reason in dmesg"
+            )
+        if broken:
             return -signal.SIGKILL, broken
         return _too_slow(time_limit_seconds) if status is None else (status, _error_in(outcome))
 

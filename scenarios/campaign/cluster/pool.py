@@ -34,11 +34,11 @@ from crashmatrix.scenarios.campaign.cluster.worker import (
     version,
 )
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.resume import program_of
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.tasks.pool import Pool, Task
+from crashmatrix.scenarios.systems.program_files import program_digests
 
 __all__ = ["ClusterPool", "cluster_pool", "workers_of"]
 
@@ -119,14 +119,17 @@ class ClusterPool(Pool[Checker]):
     """Carries out tasks on a cluster."""
 
     remote = True
+    alone_seconds_max = 300.0
+    """How long to wait for a worker once all have gone."""
 
     def __init__(self, plan: Plan, checker: Checker, client: Any) -> None:
         super().__init__(checker.jobs, checker, checker.memory)
         # A worker knows nothing of the report, and its own pool is its machine.
         self._plan, self._client = replace(plan, cluster="", resume=False, seconds_max=None), client
-        self._program = program_of(plan)
+        self._program = program_digests(plan.target).texts
         self._workers: list[_Fit] = []
         self._looked = -_LOOK_SECONDS
+        self._alone_since: float | None = None
         self._scattered: dict[tuple[Path, ...], Any] = {}
         self._sizes = defaultdict[type, ChunkSize](ChunkSize)
 
@@ -187,6 +190,7 @@ class ClusterPool(Pool[Checker]):
         done = SimpleQueue[Any]()
         size = self._sizes[type(task)]
         out: dict[Any, list[K]] = {}
+        self._alone_since = None
         try:
             while waiting or out:
                 able = self._able(task)
@@ -213,11 +217,15 @@ class ClusterPool(Pool[Checker]):
                 future.cancel()
 
     def _able(self, task: Task[Checker, T, R]) -> int:
-        """Return how many such tasks can be done at a time. Raises EnvironmentLacks if no worker that has joined can do one."""
+        """Return how many such tasks can be done at a time. Raises EnvironmentLacks.
+
+        No worker that has joined can do one, or all have gone, and none has come back for minutes.
+        """
         if time.monotonic() > self._looked + _LOOK_SECONDS:
             self._workers, refused = workers_of(self._client)
             self._looked = time.monotonic()
             self.remarks.update(refused)
+            self._wait_for_workers()
         wanted = set(resource_of(task.experiment, self._plan.filesystems))
         able = [worker.threads for worker in self._workers if wanted <= worker.can]
         if self._workers and not able:
@@ -226,6 +234,18 @@ class ClusterPool(Pool[Checker]):
                 "on each machine when it starts"
             )
         return sum(able)
+
+    def _wait_for_workers(self) -> None:
+        if self._workers:
+            self._alone_since = None
+            return
+        self.remarks.add("all workers of the cluster had gone for a time; the run waited for another")
+        self._alone_since = self._looked if self._alone_since is None else self._alone_since
+        if self._looked > self._alone_since + self.alone_seconds_max:
+            raise EnvironmentLacks(
+                f"all workers of the cluster have gone, and none has come back for {self.alone_seconds_max:g} s; start one with: "
+                "crashmatrix worker ADDRESS, then run again with --resume"
+            )
 
     def _submit(self, task: Task[Checker, T, R], items: list[T]) -> Any:
         from distributed.protocol.pickle import dumps

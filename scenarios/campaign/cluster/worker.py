@@ -21,12 +21,12 @@ from crashmatrix.faults.disk import FILESYSTEMS
 from crashmatrix.scenarios.campaign.cluster.parcel import Content, Parcel, write_content
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.resume import program_of
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.tasks.pool import Task
+from crashmatrix.scenarios.systems.program_files import program_digests
 
 __all__ = ["CONFIG", "Answer", "Chunk", "Files", "Run", "carry_out", "resource_of", "resources", "serve", "version"]
 
@@ -153,10 +153,10 @@ class _Bench:
             self._open.close()
         self._run = self.checker = None
         self._files = ""
-        if (mine := program_of(run.plan)) != run.program:
+        if (mine := program_digests(run.plan.target).texts) != run.program:
             raise UsageError(
                 f"{platform.node()} has another {run.plan.target} (digest {mine or 'none: it is not there'}) than the "
-                f"coordinator ({run.program}); put the same file there"
+                f"coordinator ({run.program}); put the same files there"
             )
         self._open = ExitStack()
         self.checker, _ = self._open.enter_context(workbench(run.plan))

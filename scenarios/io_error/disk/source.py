@@ -49,6 +49,8 @@ class DiskSource:
     untouched: bool | None = None
     """Whether the last faults of the sweep were met by nothing."""
     lost: int = 0
+    replaced: int = 0
+    """How many planned faults the last request of their class failed in place of."""
 
     def __post_init__(self) -> None:
         trace = self.checker.folder() / "prepared.trace"
@@ -129,6 +131,9 @@ class DiskSource:
         self, workers: Workers, faults: Sequence[RequestFault], *, keep_steps: bool = False, exactly: bool = True
     ) -> list[Found]:
         tried, result = workers.tried(faults, keep_steps=keep_steps, exactly=exactly)
+        self.replaced += sum(
+            each.fault != fault and fault.calls not in ROOMS for each, fault in zip(tried, faults, strict=False)
+        )
         found = [self._found(each.fault, each) for each in tried]
         return found + [_lost(fault, result) for fault in faults[len(tried) :] if result]
 

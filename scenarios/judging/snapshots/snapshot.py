@@ -5,9 +5,10 @@ So the process stops itself and all its threads at a failpoint (SIGSTOP), the fo
 run of a workload therefore yields the crashed folder of every hit. `tree` says what belongs to a folder, and `restoring`
 lays it out again. Reading changes nothing that the program could see, not even a time of access.
 
-Not covered: a kill inside another thread's write system call, which the kernel may cut short at a page; and processes that
-the system started itself, which are not stopped. Files are stored by content, so a thousand snapshots of a folder that
-changes little take little space.
+A system with `failpoints_suffice` stops itself only. So two things are not covered there: a kill inside another thread's write
+system call, which the kernel may cut short at a page; and processes that the system started itself. In any other system, all
+processes are stopped (`ProcessTree.frozen`), and such a write is looked at page by page (`long_writes`). Files are stored by
+content, so a thousand snapshots of a folder that changes little take little space.
 
 The folder belongs to a program that may do anything with it. So it is read and laid out through descriptors, which follow no
 link and enter no mount (`linux.folders`). A path that is no longer a folder is a kind of tree of its own, which is never laid

@@ -70,7 +70,7 @@ class Tree:
 
     @cached_property
     def unusable(self) -> tuple[Verdict, str] | None:
-        """The verdict on a folder that cannot be laid out again, and why; None of any other.
+        """The verdict on a folder that cannot be laid out again, and why; None if it can be.
 
         One that was replaced cannot be opened by anybody. One with a mount in it, or a file that this user may not read, could
         be: it is unknown what would come of that.
@@ -94,7 +94,7 @@ class Tree:
     def order_since(self, before: Tree) -> str:
         """As `order`, but everything that changed after the newest file of ``before`` counts as changed at one time.
 
-        What one recovery writes gets one time or several, by the ticks of the clock that happen to fall in between.
+        The files that a recovery writes get one time or several, by the ticks of the clock that happen to fall in between.
         """
         later = max(before._times, default=0) + 1
         return _ranks([min(time, later) for time in self._times])

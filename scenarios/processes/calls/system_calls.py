@@ -1,7 +1,7 @@
 """Crash points that every program has: every system call by which a process tree changes the folder or its journal.
 
-The calls (`table`) are made to wait (`seccomp`) until the crash there a snapshot was taken of, or happens. The hits of a call are
-counted as those of a failpoint of its name:
+Each call (`table`) waits (`seccomp`) until a snapshot of the crash there was taken, or the crash has happened. The hits of a call
+are counted as those of a failpoint of its name:
 
     call.write, call.rename, ...   about to do it, to a file in the folder
     call.write.cut, ...            a write half done, up to the end of a page of the file (`long_writes`)

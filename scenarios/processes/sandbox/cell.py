@@ -29,7 +29,16 @@ from typing import NoReturn
 from crashmatrix.faults.disk import die_with_parent
 from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.scenarios.processes.sandbox import calls
-from crashmatrix.scenarios.processes.sandbox.init import BEGUN, ENDED, READY, close_all_but, guard
+from crashmatrix.scenarios.processes.sandbox.init import (
+    BEGUN,
+    ENDED,
+    NUMBER_BYTES,
+    READY,
+    close_all_but,
+    guard,
+    number_in,
+    numbered,
+)
 from crashmatrix.scenarios.processes.sandbox.view import OpenedView, View
 
 __all__ = [
@@ -81,7 +90,7 @@ class Cell:
 
         Args:
             number: cells of different numbers begin with different process numbers.
-            freed: a descriptor to which init writes the number, as a byte, whenever the cell is empty again.
+            freed: a descriptor to which init writes the number (`init.numbered`) whenever the cell is empty again.
         """
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with _forking_elsewhere(), theirs:
@@ -196,7 +205,7 @@ class CellMaker:
 
     def make(self, number: int) -> Cell:
         """Return a new cell; see `Cell.made`. Raises OSError."""
-        self._control.send(bytes([number]))
+        self._control.send(numbered(number))
         answer, descriptors, _, _ = socket.recv_fds(self._control, _ANSWER_BYTES_MAX, 2)
         if len(descriptors) != 2:
             raise OSError(0, answer.decode(errors="replace"))
@@ -213,9 +222,9 @@ def _make_cells(control: socket.socket, freed: int) -> NoReturn:
         die_with_parent(0)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         close_all_but({0, 1, 2, control.fileno(), freed})
-        while number := control.recv(1):
+        while message := control.recv(NUMBER_BYTES):
             try:
-                cell = Cell.made(number[0], freed)
+                cell = Cell.made(number_in(message), freed)
             except OSError as error:
                 control.send((error.strerror or str(error)).encode())
             else:

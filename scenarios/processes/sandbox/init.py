@@ -17,7 +17,7 @@ from crashmatrix.scenarios.processes.sandbox import calls
 from crashmatrix.scenarios.processes.sandbox.limits import breach
 from crashmatrix.scenarios.processes.sandbox.view import show_machine
 
-__all__ = ["BEGUN", "ENDED", "READY", "close_all_but", "guard"]
+__all__ = ["BEGUN", "ENDED", "NUMBER_BYTES", "READY", "close_all_but", "guard", "number_in", "numbered"]
 
 BEGUN: Final = b"b"
 """A message to init: a job has begun."""
@@ -27,6 +27,9 @@ ENDED: Final = b"e"
 
 READY: Final = b"ready"
 """Init's answer: the cell is empty; followed by the limit that the job broke, if any."""
+
+NUMBER_BYTES: Final = 2
+"""How many bytes the number of a cell takes in a message."""
 
 _LOOK_SECONDS = 0.2
 _POLL_SECONDS = 0.0001
@@ -52,9 +55,19 @@ def guard(control: socket.socket, number: int, freed: int) -> NoReturn:
         control.send(READY)
         for _ in _jobs(control):
             if freed >= 0:
-                os.write(freed, bytes([number]))
+                os.write(freed, numbered(number))
     finally:
         os._exit(1)
+
+
+def numbered(number: int) -> bytes:
+    """Return the message with a cell's number. Raises OverflowError: there are 65,536 numbers."""
+    return number.to_bytes(NUMBER_BYTES)
+
+
+def number_in(message: bytes) -> int:
+    """Return the number that `numbered` has put into a message."""
+    return int.from_bytes(message)
 
 
 def close_all_but(kept: set[int]) -> None:

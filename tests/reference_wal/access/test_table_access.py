@@ -26,7 +26,7 @@ from crashmatrix.reference_wal import (
     UnknownTable,
 )
 from crashmatrix.reference_wal.access.table_access import TableAccess
-from crashmatrix.reference_wal.buffers import SeriesBuffers
+from crashmatrix.reference_wal.buffers import RowBuffer
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver
 from crashmatrix.reference_wal.flusher import Pace
 from crashmatrix.reference_wal.table import Table
@@ -244,13 +244,13 @@ def test_a_batch_half_in_the_buffers(
     began, go_on = late(Table, "spill")
     running = pool.submit(engine.ingest, "t", batch(1.0))
     assert began.wait(60)
-    insert = SeriesBuffers.insert
+    insert = RowBuffer.insert
 
-    def half(buffers: SeriesBuffers, number: int, rows: pa.RecordBatch) -> None:
+    def half(buffers: RowBuffer, number: int, rows: pa.RecordBatch) -> None:
         insert(buffers, number, rows.slice(0, 1))
         raise MemoryError
 
-    monkeypatch.setattr(SeriesBuffers, "insert", half)
+    monkeypatch.setattr(RowBuffer, "insert", half)
     with pytest.raises(MemoryError):
         engine.ingest("t", batch(5.0, 6.0))
     go_on.set()
@@ -288,7 +288,7 @@ def test_after_a_batch_that_failed(
         raise MemoryError
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(SeriesBuffers, "insert", fail)
+        patch.setattr(RowBuffer, "insert", fail)
         engine.ingest("t", batch(3.0))
     with pytest.raises(LogPoisoned):
         waiting[0].result()
@@ -317,11 +317,11 @@ def test_a_read_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     with opened(tmp_path) as engine:
         engine.ingest("t", batch(1.0))
         with monkeypatch.context() as patch:
-            patch.setattr(SeriesBuffers, "waiting", _without_memory)
+            patch.setattr(RowBuffer, "waiting", _without_memory)
             with pytest.raises(MemoryError):
                 engine.read("t")
         assert numbers(engine.read("t")) == [1.0]
 
 
-def _without_memory(_: SeriesBuffers) -> None:
+def _without_memory(_: RowBuffer) -> None:
     raise MemoryError

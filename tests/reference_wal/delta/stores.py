@@ -37,7 +37,7 @@ def store(root: Path, commits: int = 0) -> DeltaStore:
 
 def commit(table: DeltaStore, lo: int, hi: int) -> None:
     rows = pa.Table.from_batches([batch(*range(lo, hi + 1))])
-    generation = Generation(lo, hi, {("a",): rows})
+    generation = Generation(lo, hi, rows.to_batches())
     parquet, count = compress(generation, timestamp="timestamp", tags=["station"])
     table.commit([Compressed.of(generation, parquet, count)], application=APPLICATION)
 

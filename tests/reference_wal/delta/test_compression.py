@@ -30,7 +30,7 @@ def test_sorted_by_tags_then_time() -> None:
             "on": pa.array([True, True, False, False, True]),
         }
     )
-    generation = Generation(0, 0, {("first",): rows.slice(0, 2), ("second",): rows.slice(2)})
+    generation = Generation(0, 0, [*rows.slice(0, 2).to_batches(), *rows.slice(2).to_batches()])
 
     data, count = compress(generation, timestamp="time", tags=["city", "on"])
 
@@ -121,7 +121,7 @@ def test_segments() -> None:
     values = [float(number * number % 7) for number in range(6)]
     rows = pa.table([range(6), ["a", "b"] * 3, values, values], schema=schema)
     shape = Shape(schema, "at", ["city"], {})
-    data, count = compress(Generation(0, 0, {("a",): rows}), timestamp="at", tags=["city"], shape=shape)
+    data, count = compress(Generation(0, 0, rows.to_batches()), timestamp="at", tags=["city"], shape=shape)
     with pq.ParquetFile(pa.BufferReader(data)) as file:
         found, columns = file.read(), file.metadata.row_group(0)
     assert found.schema.names == shape.segments.names and found.num_rows == count >= 4

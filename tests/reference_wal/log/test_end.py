@@ -40,11 +40,23 @@ def test_a_cut_after_closing_shows(tmp_path: Path) -> None:
     data = segment.read_bytes().rstrip(b"\0")
     segment.write_bytes(data[:-1])
     for _ in range(2):
-        with pytest.raises(LogCorrupted, match="ends at batch 1, but 2 was durable") as caught:
+        with pytest.raises(LogCorrupted, match="ends before batch 2, but 2 was durable") as caught:
             WriteAheadLog(tmp_path)
         assert caught.value.path == segment
     write_end(tmp_path / "t", "me", 2)
     assert len(WriteAheadLog(tmp_path).unpersisted("t")) == 2
+
+
+def test_a_cut_of_every_batch(tmp_path: Path) -> None:
+    """A log that lost all of its batches ends before batch 0, not at batch -1."""
+    wal = WriteAheadLog(tmp_path)
+    wal.create_table_log("t", SCHEMA, identity="me")
+    wal.append("t", batch(0.0))
+    wal.close()
+    segment = tmp_path / "t" / "0-.arrows"
+    segment.write_bytes(segment.read_bytes().rstrip(b"\0")[:-1])
+    with pytest.raises(LogCorrupted, match="ends before batch 0, but 0 was durable"):
+        WriteAheadLog(tmp_path)
 
 
 def test_nothing_is_noted_without_need(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import (
     InvalidInput,
 )
-from crashmatrix.reference_wal.log.folders import delete_leftover
+from crashmatrix.reference_wal.log.folders import delete_leftover, is_leftover
 from tests.reference_wal.log.wals import opened, rows
 from tests.reference_wal.support import SCHEMA, batch, contents
 
@@ -57,12 +57,13 @@ def test_removal_cut_short(step: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "is_one"), [(".removed-t", True), ("t", False)])
 def test_leftovers(name: str, is_one: bool, tmp_path: Path) -> None:
-    """A removal cut short is finished, and nothing else is touched; the answer says which it was."""
+    """A removal cut short is known by its name, and finished."""
     folder = tmp_path / name
     folder.mkdir()
     (folder / "0-.arrows").touch()
-    assert delete_leftover(folder) is is_one
-    assert folder.exists() is not is_one
+    assert is_leftover(folder) is is_one
+    delete_leftover(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_removal_hides_before_it_deletes(tmp_path: Path) -> None:

@@ -424,12 +424,12 @@ REFUSED = {
     ),
     "@U": Case(
         {"0-.arrows": segment(0, 3)[:-9], "end": checked(b"3", "log")},
-        refused="ends at batch 1, but 2 was durable when the log was closed",
+        refused="ends before batch 2, but 2 was durable when the log was closed",
         file="0-.arrows",
     ),
     "@U without an active segment": Case(
         {"0-0.arrows": segment(0, 1), "1-1.arrows": segment(1, 1), "end": checked(b"3", "log")},
-        refused="ends at batch 1, but 2 was durable when the log was closed",
+        refused="ends before batch 2, but 2 was durable when the log was closed",
         file="1-1.arrows",
     ),
     "@Q": Case({"notes.txt": b"mine", "0-.tmp": b"stays"}, refused="holds no segment, but notes.txt", file=""),

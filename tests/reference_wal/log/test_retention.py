@@ -117,3 +117,12 @@ def test_persisted_beyond_the_end(persisted: IdSet, through: int, tmp_path: Path
     """A batch that is persisted was given out; a log that ends before it has lost its end."""
     with pytest.raises(LogCorrupted, match="batch 6 was persisted, but the log ends at 5"):
         retention(tmp_path, CLOSED, persisted).refuse_gaps(6, through)
+
+
+def test_batches_of_a_log_that_never_had_one(tmp_path: Path) -> None:
+    """A log without a batch is not said to end at batch -1."""
+    found = retention(tmp_path)
+    with pytest.raises(LogCorrupted, match="batch 6 was persisted, but the log never had a batch"):
+        found.refuse_gaps(0, 6)
+    with pytest.raises(InvalidInput, match=r"^batch 6 was never appended to this log; it never had a batch$"):
+        found.mark([6], next_id=0, remember_as=None, retire=False)

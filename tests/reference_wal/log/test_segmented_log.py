@@ -70,7 +70,7 @@ def test_rotation_by_size(per_segment: int, tmp_path: Path) -> None:
 
 def test_a_segment_never_stays_empty(tmp_path: Path) -> None:
     """Each segment takes a batch before it is closed, however small its size limit; a large batch fits in one segment."""
-    with closing(create(tmp_path, segment_bytes_max=0)) as log:
+    with closing(create(tmp_path, segment_bytes_max=1)) as log:
         fill(log, 2)
         assert log.append(batch(*range(5000))) == 2
         assert names(log) == ["0-0.arrows", "1-1.arrows", "2-.arrows"]

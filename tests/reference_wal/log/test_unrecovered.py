@@ -89,6 +89,23 @@ def test_sizes_are_those_given(tmp_path: Path) -> None:
             log.close()
 
 
+def test_looking_at_all_logs_removes_nothing(tmp_path: Path) -> None:
+    """Creations and removals cut short are left until they are to be removed, or the logs are reconciled."""
+    fill(tmp_path, "t", 1)
+    for name in (".removed-u", "v"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0-.tmp").touch()
+    before = contents(tmp_path)
+    found = look_at_all(tmp_path)
+    assert (found.next_ids, contents(tmp_path)) == ({"t": 1}, before)
+    with pytest.raises(LogCorrupted):
+        found.reconcile({"t": 7})
+    assert contents(tmp_path) == before
+    for log in found.reconcile({}).values():
+        log.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
+
+
 def test_names_left_over_are_gone_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder of the logs is synced after the last folder that was removed from it, whichever comes last."""
     for table in ("t", "removed"):
@@ -98,7 +115,9 @@ def test_names_left_over_are_gone_for_good(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / name / "0-.tmp").touch()
     late = Late(monkeypatch)
     (tmp_path / "removed").rename(tmp_path / ".removed-removed")
-    assert look_at_all(tmp_path).next_ids == {"t": 2}
+    found = look_at_all(tmp_path)
+    assert found.next_ids == {"t": 2}
+    found.remove_leftovers()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t"]
     assert str(tmp_path) not in late.names and late.contents == {}
 
@@ -114,7 +133,9 @@ def test_a_log_is_removed_for_good_before_its_files_are(tmp_path: Path, monkeypa
             left.append(call)
 
     listen(monkeypatch, hear)
-    assert look_at_all(tmp_path).next_ids == {}
+    found = look_at_all(tmp_path)
+    assert found.next_ids == {}
+    found.remove_leftovers()
     assert left == ["rmdir"]  # The folder itself, before the last sync.
     assert list(tmp_path.iterdir()) == [] and late.names.get(str(tmp_path)) is None
 

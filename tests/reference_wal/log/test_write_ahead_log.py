@@ -396,6 +396,23 @@ def test_sizes_are_those_given(segment_bytes_max: int, preallocate_bytes: int, t
             assert_sizes(wal.log(table), segment_bytes_max, preallocate_bytes)
 
 
+@pytest.mark.parametrize(
+    "sizes", [{"segment_bytes_max": 0}, {"segment_bytes_max": 1.5}, {"preallocate_bytes": -1}], ids=str
+)
+def test_sizes_that_cannot_be(sizes: dict[str, Any], tmp_path: Path) -> None:
+    """They are refused before anything is made, and in a log that is open already."""
+    ((name, value),) = sizes.items()
+    with pytest.raises(InvalidInput, match=f"option {name} cannot be {value}; give a whole number"):
+        WriteAheadLog(tmp_path / "logs", **sizes)
+    assert not (tmp_path / "logs").exists()
+    with opened(tmp_path) as wal:
+        before = wal.segment_bytes_max
+        if name == "segment_bytes_max":
+            with pytest.raises(InvalidInput, match="1 or more"):
+                wal.change_segment_size(value)
+        assert wal.segment_bytes_max == before
+
+
 def test_sizes_if_none_are_given(tmp_path: Path) -> None:
     """A segment is closed at 64 MiB, and filled 1 MiB ahead, whether its log is made or recovered."""
     for _ in range(2):

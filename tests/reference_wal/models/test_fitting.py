@@ -27,6 +27,12 @@ CASES: list[tuple[list[float], Bound, tuple[str, int] | None]] = [
     ([1.5e308] * 9, relative(5.0), (PMC_MEAN, 9)),
     ([1.0, 1.0, sys.float_info.max], relative(2.0), (PMC_MEAN, 2)),
     ([-1.7e308, 1.7e308, 1.7e308], absolute(1.7e308), (PMC_MEAN, 3)),
+    ([0.0, 0.0, 0.0, -0.0], LOSSLESS, (PMC_MEAN, 3)),
+    ([-0.0, -0.0, -0.0, 0.0], LOSSLESS, (PMC_MEAN, 3)),
+    ([0.0] * 40 + [-0.0], LOSSLESS, (PMC_MEAN, 40)),
+    ([1.0, -1.0, -0.0, 0.0], relative(200.0), (PMC_MEAN, 3)),
+    ([-2.0, -1.5, -1.0, -0.5, -0.0, 0.5], LOSSLESS, (SWING, 4)),
+    ([place / 8 for place in range(-40, 0)] + [-0.0], LOSSLESS, (SWING, 40)),
 ]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
@@ -71,6 +73,41 @@ def test_a_constant_is_one_segment() -> None:
     assert segments.select(["field", "points", "times", "model"]).to_pylist() == [
         {"field": name, "points": 100, "times": b"", "model": "pmc-mean"} for name in ("a", "b")
     ]
+
+
+class Counted(Bound):
+    """A bound that counts how many values models look at."""
+
+    looks: ClassVar[int] = 0
+
+    def interval(self, stored: float) -> tuple[float, float]:
+        Counted.looks += 1
+        return super().interval(stored)
+
+
+ULP = 2.0**-23
+"""The distance of 1 from the next float of four bytes."""
+
+MISSES: dict[str, tuple[str, Callable[[int], float], Counted]] = {
+    "zeros with two signs": ("a", lambda place: -0.0 if place == 799 else 0.0, Counted("lossless")),
+    "zeros with signs in turn": ("a", lambda place: -0.0 if place % 20 else 0.0, Counted("lossless")),
+    "a constant that rounds": ("b", lambda place: 1 + ULP * (place % 2), Counted("absolute", 0.6 * ULP)),
+    "a line that rounds": ("b", lambda place: 1 + 0.5 * ULP * place, Counted("absolute", 0.6 * ULP)),
+    "a line through a third": ("a", lambda place: place / 3, Counted("absolute", 2.0**-46)),
+}
+
+
+@pytest.mark.parametrize(("field", "value", "bound"), MISSES.values(), ids=MISSES)
+def test_models_that_miss_a_value(field: str, value: Callable[[int], float], bound: Counted) -> None:
+    """If the check of a model fails at each place, the number of looks at values still grows no faster than theirs."""
+    count = 800
+    values = {name: pa.array([value(place) if name == field else 0.0 for place in range(count)]) for name in "ab"}
+    rows = pa.table({"time": range(count), "station": ["x"] * count, **values}).cast(SCHEMA)
+    by_models = Shape(SCHEMA, "time", ["station"], {field: bound})
+    Counted.looks = 0
+    found = from_segments(to_segments(rows, by_models), by_models)
+    assert Counted.looks < 40 * count
+    assert all(map(bound.holds, rows[field].to_pylist(), found[field].to_pylist()))
 
 
 REFUSED = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from crashmatrix.reports import ReportWriter, RunSummary, ScenarioResult, Verdict, read_results
+from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult, Verdict, read_results
 from crashmatrix.reports.folder import Folder
 from crashmatrix.reports.unfinished.ledger import Ledger, Synced
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.resume import finished_report, refuse_other_run
+from crashmatrix.scenarios.campaign.resume import described, difference, finished_report, refuse_other_run, require
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import Listener
 from crashmatrix.scenarios.judging.tasks.memory import Memory
@@ -165,32 +166,107 @@ def test_power_killed_and_resumed(results: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "differs"),
-    [({"budget": 4}, "budget (30, not 4)"), ({"seed": 1}, "seed (0, not 1)"), ({"experiments": ()}, "experiments")],
+    [
+        ({"budget": 4}, "budget (30, not 4)"),
+        ({"seed": 1}, "seed (0, not 1)"),
+        ({"experiments": ()}, "experiments (['kill'], not [])"),
+        ({"target": __file__}, "target"),
+        ({"filesystems_named": True}, "filesystems_named (False, not True)"),
+    ],
 )
 def test_another_run_is_refused(changes: dict[str, Any], differs: str, tmp_path: Path) -> None:
-    """An unfinished run is gone on with under its own plan only."""
+    """An unfinished run is gone on with under its own plan only, and a finished one shown under no other."""
     plan = plan_of("kill", tmp_path / "report")
     with ReportWriter(plan.report) as writer:
-        refuse_other_run(plan, writer.ledger)
+        described = refuse_other_run(plan, writer.ledger)
         writer.add(RESULT)
     with ReportWriter(plan.report, resume=True) as writer:
         refuse_other_run(replace(plan, workers=7, resume=True, cluster="local:2"), writer.ledger)
         with pytest.raises(UsageError, match=f"differs in {re.escape(differs)}"):
             refuse_other_run(replace(plan, **changes), writer.ledger)
+        writer.finish(finished(plan, described), [RESULT])
+    assert finished_report(replace(plan, workers=7, resume=True, cluster="local:2", seconds_max=9)) is not None
+    with pytest.raises(UsageError, match=f"another run, which differs in {re.escape(differs)}"):
+        finished_report(replace(plan, **changes))
+
+
+def finished(plan: Plan, described: dict[str, Any]) -> RunSummary:
+    part = ExperimentSummary.of([RESULT], 1.0, {})
+    return RunSummary(
+        target=plan.name, seed=0, options=plan.settings(), versions={}, experiments={"kill": part}, plan=described,
+        chosen=["kill"],
+    )  # fmt: skip
 
 
 def test_a_finished_run_is_shown(tmp_path: Path) -> None:
-    """There is nothing to resume: the report is shown as it is; that of another run is not taken for it."""
+    """There is nothing to resume: the report is shown. Its verdict is by the new --require; one of an unknown plan is refused."""
     plan = plan_of("kill", tmp_path / "report")
     assert finished_report(plan) is None
-    summary = RunSummary(target=STORE, seed=0, options=plan.settings(), versions={}, interrupted=True)
+    summary = finished(plan, described(plan))
     for interrupted in (True, False):
         summary.interrupted = interrupted
         with ReportWriter(plan.report) as writer:
             writer.finish(summary, [RESULT])
         assert (finished_report(plan) is None) is interrupted
-    with pytest.raises(UsageError, match="finished report of another run: its seed was 0, not 1"):
-        finished_report(replace(plan, seed=1))
-    again = Campaign(replace(plan, resume=True))
-    again.run()
-    assert again.results == [RESULT]
+    for required, verdict in (("power",), Verdict.UNKNOWN), (("kill",), Verdict.SAFE), ((), Verdict.SAFE):
+        again = Campaign(replace(plan, resume=True, required=required))
+        again.run()
+        assert again.results == [RESULT]
+        assert (again.summary.verdict, again.summary.required) == (verdict, [*required])
+        assert ("power" in again.summary.not_run) is (verdict is Verdict.UNKNOWN)
+    with ReportWriter(plan.report) as writer:
+        writer.finish(replace(summary, plan={}), [RESULT])
+    with pytest.raises(UsageError, match="does not say which plan"):
+        finished_report(plan)
+
+
+def test_what_was_required_is_said_anew(tmp_path: Path) -> None:
+    """Reasons that have nothing to do with it stay."""
+    plan = plan_of("kill", tmp_path / "report")
+    summary = replace(finished(plan, {}), not_run={"power": "no /dev/fuse"})
+    for names, reasons in (("power", "io-error"), 2), (("kill",), 1):
+        require(summary, names)
+        assert len(summary.not_run) == reasons
+        assert summary.not_run["power"] == "no /dev/fuse"
+
+
+def test_a_changed_module_is_another_run(tmp_path: Path) -> None:
+    """Judgements of the program before count for no other, finished or not: the target's file is one of its files."""
+    store, module = tmp_path / "store.py", tmp_path / "files_of_a_store.py"
+    store.write_text("import files_of_a_store\n")
+    module.write_text("one = 1\n")
+    plan = replace(plan_of("kill", tmp_path / "report"), target=f"{store}:Store")
+    with ReportWriter(plan.report) as writer:
+        refuse_other_run(plan, writer.ledger)
+        writer.add(RESULT)
+    before = described(plan)
+    module.write_text("one = 2\n")
+    refused = pytest.raises(UsageError, match="differs in the digest of the target's files")
+    with ReportWriter(plan.report, resume=True) as writer:
+        with refused:
+            refuse_other_run(plan, writer.ledger)
+        writer.finish(finished(plan, before), [RESULT])
+    with refused:
+        finished_report(plan)
+
+
+def test_changed_rows_are_another_run(tmp_path: Path) -> None:
+    """The file of --data may change under its name, or go."""
+    rows = tmp_path / "rows.csv"
+    plan = replace(plan_of("kill", tmp_path / "report"), options={"data": str(rows)})
+    plans = [described(plan)]
+    for text in ("time\n1\n", "time\n2\n"):
+        rows.write_text(text)
+        plans.append(described(plan))
+    assert len({one["rows"] for one in plans}) == 3 and not plans[0]["rows"]
+    assert difference(plans[1], plans[2]).startswith("the digest of the file of --data (")
+    assert difference(plans[2], described(plan)) == ""
+
+
+@pytest.mark.experiment
+def test_a_run_notes_its_plan(undisturbed: Callable[[str], Campaign]) -> None:
+    """The report of a whole run is one that --resume shows."""
+    whole = undisturbed("kill")
+    again = run(replace(whole.plan, resume=True))
+    assert again.summary.to_json() == json.loads(json.dumps(whole.summary.to_json()))
+    assert (again.summary.chosen, again.summary.plan["experiments"]) == (["kill"], ["kill"])

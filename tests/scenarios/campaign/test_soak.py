@@ -6,9 +6,10 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from crashmatrix.reports import ReportError, Verdict, read_report
+from crashmatrix.reports import ReportError, ReportWriter, RunSummary, Verdict, read_report
 from crashmatrix.scenarios.campaign import experiments
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.soak import Soak
@@ -56,6 +57,38 @@ def test_findings_of_seeds(plan: Plan) -> None:
     assert read_report(plan.report / "seed-5")[0].seed == 5
     with pytest.raises(UsageError, match="differs in budget"):
         soaked(replace(plan, budget=1), 1)
+    with pytest.raises(UsageError, match="differs in target"):
+        soaked(replace(plan, target=f"{__file__}:Store"), 1)
+
+
+def test_a_changed_store_is_another_soak(plan: Plan, tmp_path: Path) -> None:
+    """Seeds of the store before count for no other, even if none was interrupted."""
+    store = tmp_path / "store.py"
+    for text, refused in ("one = 1\n", False), ("one = 2\n", True):
+        store.write_text(text)
+        with (
+            pytest.raises(UsageError, match="the digest of the target's files") if refused else contextlib.nullcontext()
+        ):
+            Soak(replace(plan, target=f"{store}:Store"), 0.0, print).run()
+
+
+def test_only_reports_of_seeds_are_removed(plan: Plan) -> None:
+    """All else in the directory stays, whatever its name: it need not be ours."""
+    state = Soak(plan, 0.0, print).run()
+    state.seed, state.seeds_done = 8, 4
+    (plan.report / "soak.json").write_bytes(msgspec.json.encode(state))
+    for seed in range(5, 9):
+        with ReportWriter(plan.report / f"seed-{seed}") as writer:
+            writer.finish(RunSummary(target=STORE, seed=seed, options={}, versions={}), [])
+    (plan.report / "seed-6" / "notes.txt").write_text("why it is slow")
+    for name in ("seed-2-keep", "seed-data", "seed-1"):
+        (plan.report / name).mkdir()
+        (plan.report / name / "rows.csv").write_text("1,2")
+    (plan.report / "seed-4").symlink_to("seed-data")
+    before = {path.name for path in plan.report.iterdir()}
+    Soak(plan, 0.0, print).run()
+    assert before - {path.name for path in plan.report.iterdir()} == {"seed-5", "seed-7"}
+    assert (plan.report / "seed-data" / "rows.csv").exists()
 
 
 @pytest.mark.slow

@@ -72,6 +72,19 @@ def test_a_store_with_bugs(store: Path) -> None:
     again = crashmatrix("mutate", "mine.py:Mine", *options, cwd=store)
     assert again.stdout == done.stdout
     assert (store / "crashmatrix-mutants" / "results.jsonl").read_text().splitlines() == lines
+    (store / "mine.py").write_text(TARGET.replace("files.put(", '(root / "x.old").touch(); files.put('))
+    better = crashmatrix("mutate", "mine.py:Mine", *options, cwd=store)
+    assert "never executed" not in better.stdout, better.stdout + better.stderr
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "survivors.md"])
+def test_a_directory_of_something_else(store: Path, name: str) -> None:
+    """It is refused before anything runs, and stays as it is."""
+    (store / name).write_text("precious data")
+    done = crashmatrix("mutate", "mine.py:Mine", "--report", ".", cwd=store)
+    assert done.returncode == 2
+    assert name in done.stderr and done.stderr.count("\n") == 1
+    assert (store / name).read_text() == "precious data"
 
 
 def drawn(files: Path, seed: int) -> list[SourceMutant]:

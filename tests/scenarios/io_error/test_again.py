@@ -1,4 +1,4 @@
-"""A scenario is had again by more runs than one if these do not take the same steps."""
+"""A scenario is reproduced by more runs than one if these do not take the same steps."""
 
 from __future__ import annotations
 

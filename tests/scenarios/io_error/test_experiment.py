@@ -1,4 +1,4 @@
-"""The io-error experiment as a whole: wrong stores are found out, right ones are safe, and each scenario can be had again."""
+"""The io-error experiment as a whole: wrong stores are found out, right ones are safe, and each scenario can be reproduced."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_right_store_is_safe(tmp_path: Path, name: str) -> None:
     assert ("read" in details["calls"]) == (name in ("ReadsBack", "ColdLog"))
 
 
-def test_a_scenario_is_had_again(tmp_path: Path) -> None:
+def test_a_scenario_is_reproduced(tmp_path: Path) -> None:
     """A finding replays by its id, with the same verdict, and its crashed folder can be kept."""
     campaign = run(tmp_path, "Swallows", budget=12)
     broken = next(result for result in campaign.results if result.verdict.broken)
@@ -97,6 +97,17 @@ def test_a_fault_that_no_call_meets_is_unknown(tmp_path: Path) -> None:
     unmet = replay("io-error:write@99~EIO~once~reopened", tmp_path / "report", None).checked
     assert unmet.verdict is Verdict.UNKNOWN
     assert "fewer than 99 calls" in unmet.explanation
+
+
+def test_planned_faults_that_no_run_reaches_are_counted(tmp_path: Path) -> None:
+    """The last call of their class fails in their place, so each fault fires; a note says how many were not tried."""
+    campaign = run(tmp_path, "StoresLessLater", budget=24)
+    details = campaign.summary.experiments["io-error"].details
+    assert details["faults"] == details["fired"] == 24
+    assert 0 < details["replaced"] < 24
+    assert {result.hit for result in campaign.results if result.fault.startswith("write")} == {1, 2}
+    said = next(note for note in details["notes"] if "not be reached" in note)
+    assert said.startswith(f"{details['replaced']} planned faults could not be reached")
 
 
 def test_a_store_that_changes_nothing_is_unknown(tmp_path: Path) -> None:
@@ -121,3 +132,13 @@ def test_shards_add_up(tmp_path: Path) -> None:
 def test_it_must_be_named() -> None:
     """A run that names no experiments does not include it."""
     assert not IO_ERROR.default
+
+
+def test_what_was_assumed_is_said_where_it_was(tmp_path: Path) -> None:
+    """The note on ending `uncached` stands in the reports that have this ending, and in no others."""
+    for name in ("Log", "Idle"):
+        campaign = run(tmp_path / name, name, budget=12)
+        notes = campaign.summary.experiments["io-error"].details["notes"]
+        uncached = {result.method for result in campaign.results} & {"uncached"}
+        assert any("ending uncached" in note for note in notes) == bool(uncached), name
+        assert bool(uncached) == (name == "Log")

@@ -109,7 +109,7 @@ def test_a_program_that_swallows_it_is_found_out(tmp_path: Path, how: str) -> No
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 def test_the_last_hit_fails_in_place_of_one_that_is_not_reached(tmp_path: Path) -> None:
     """A program that passes its failpoint less often than before is tried at its last hit."""
-    with workbench(Plan(target=str(target(tmp_path, "report")))) as (checker, _):
+    with workbench(Plan(target=str(target(tmp_path, "report")), experiments=("io-error",))) as (checker, _):
         task = TryFaults(begin(checker), ExperimentOptions())
         (tried,) = task.carry_out(checker, [ActionFault("store.put", 9, "return(EIO)")])
     assert (tried.fault, tried.fired) == (str(ActionFault("store.put", 4, "return(EIO)")), True)

@@ -26,7 +26,7 @@ SYSTEMS = Path(__file__).parents[1] / "error_systems.py"
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[tuple[Checker, Prepared]]:
-    with workbench(Plan(target=f"{SYSTEMS}:GoesOn")) as (checker, _):
+    with workbench(Plan(target=f"{SYSTEMS}:GoesOn", experiments=("io-error",))) as (checker, _):
         yield checker, prepare(checker)
 
 
@@ -98,7 +98,7 @@ def test_which_faults_share_a_run(bench: tuple[Checker, Prepared], made: str, ot
 def test_the_last_one_fails_in_place_of_one_that_is_not_made(system: str, fault: str, instead: str) -> None:
     """A workload that makes fewer calls, or hits, than before is tried at its last one, and reported by that."""
     planned, tried_instead = (each.format(point=BEFORE_WRITE.name) for each in (fault, instead))
-    with workbench(Plan(target=f"{SYSTEMS}:{system}")) as (checker, _):
+    with workbench(Plan(target=f"{SYSTEMS}:{system}", experiments=("io-error",))) as (checker, _):
         task = TryFaults(begin(checker), ExperimentOptions())
         (tried,) = task.carry_out(checker, [parse_fault(planned)])
     assert (tried.fault, tried.fired) == (tried_instead, True)

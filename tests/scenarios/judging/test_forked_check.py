@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,12 @@ import pytest
 from crashmatrix import Contract, PromiseBroken, UsageError
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.forked_check import judge_apart, run_checker
+from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.sandbox.cell import lacking
 from crashmatrix.scenarios.target.contract import Violation, contract_named
 from crashmatrix.scenarios.target.journal import Promises
+from tests.processes import value
+from tests.scenarios.sandbox_functions import recover_without_its_folder
 
 SECONDS = 60.0
 Recovered = Callable[[], None]
@@ -98,6 +103,14 @@ def test_time_limit() -> None:
     """A recovery that never returns hangs."""
     verdict, text = run_checker(lambda _: threading.Event().wait(), 0.2)
     assert (verdict, text) == (Verdict.HANGS, "recovery was still running at its time limit")
+
+
+@pytest.mark.skipif(bool(lacking()), reason=lacking())
+def test_a_cell_that_cannot_be_entered(tmp_path: Path) -> None:
+    """A recovery that was never called says nothing about the system."""
+    with Jobs(preload=["tests.scenarios.sandbox_functions"]) as jobs:
+        verdict, why = value(jobs.run(recover_without_its_folder, tmp_path, seconds_max=SECONDS))
+    assert (verdict, why[:22]) == ("unknown", "recovery did not begin")
 
 
 class Fussy(Contract):

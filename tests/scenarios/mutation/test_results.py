@@ -1,12 +1,15 @@
 """The file of results."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from crashmatrix.reports import ReportError
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.mutation.mutant import SourceMutant, mutants_of
-from crashmatrix.scenarios.mutation.results import Kind, Outcome, ResultsFile, Tried, equivalents
+from crashmatrix.scenarios.mutation.results import Kind, Outcome, ResultsFile, Tried, claim, equivalents
+from crashmatrix.scenarios.mutation.survivors import report
 
 
 @pytest.fixture
@@ -40,11 +43,82 @@ def test_a_torn_line_is_dropped(tmp_path: Path, mutant: SourceMutant) -> None:
     assert found is not None and found.outcomes["harness"].kind == "survived"
 
 
-def test_another_file_is_refused(tmp_path: Path) -> None:
-    """A file of something else is not appended to."""
-    (tmp_path / "results.jsonl").write_text("precious\n")
-    with pytest.raises(UsageError, match="line 1"):
-        ResultsFile(tmp_path / "results.jsonl", "a")
+@pytest.mark.parametrize(
+    ("text", "said"), [("precious\n", "line 1"), ("precious data", "not a file of results"), ('{"a": 1}', "not a file")]
+)
+def test_another_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """A file of something else is neither appended to nor cut, whether or not its last line has an end."""
+    results = tmp_path / "results.jsonl"
+    results.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        ResultsFile(results, "a")
+    assert results.read_text() == text
+
+
+def test_a_first_line_that_is_torn(tmp_path: Path, mutant: SourceMutant) -> None:
+    """It is known as ours by how it begins."""
+    results = tmp_path / "results.jsonl"
+    added = ResultsFile(results, "a").add(mutant, {"harness": Outcome("broken")})
+    results.write_bytes(results.read_bytes()[:30])
+    again = ResultsFile(results, "a")
+    assert again.of(mutant) is None
+    again.add(mutant, added.outcomes)
+    assert ResultsFile(results, "a").of(mutant) == added
+
+
+def test_nothing_is_written_through_links(tmp_path: Path, mutant: SourceMutant) -> None:
+    """Neither a link nor a second name of a file elsewhere is written to, and a link is not read."""
+    other, results = tmp_path / "elsewhere", tmp_path / "out" / "results.jsonl"
+    results.parent.mkdir()
+    ResultsFile(other, "a").add(mutant, {"harness": Outcome("broken")})
+    before = other.read_bytes()
+    results.symlink_to(other)
+    with pytest.raises(UsageError, match="symbolic link"):
+        ResultsFile(results, "a")
+    results.unlink()
+    results.hardlink_to(other)
+    with pytest.raises(OSError, match="not a file of its own"):
+        ResultsFile(results, "a").add(mutant, {"harness": Outcome("survived")})
+    assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder, other: folder.symlink_to(other.parent), "symbolic link"),
+        (lambda folder, other: linked(folder, "survivors.md").symlink_to(other), "survivors.md is a symbolic link"),
+        (lambda folder, other: linked(folder, "results.jsonl").symlink_to(other), "results.jsonl is a symbolic link"),
+        (lambda folder, other: linked(folder, "results.jsonl").hardlink_to(other), "not a file of its own"),
+        (
+            lambda folder, other: linked(folder, "survivors.md").write_text("# Survivors"),
+            "another program's survivors.md",
+        ),
+        (lambda folder, other: folder.write_text(""), "name another directory"),
+    ],
+)
+def test_directories_that_are_refused(tmp_path: Path, make: Callable[[Path, Path], object], said: str) -> None:
+    """A directory is refused before a run if its results or their report could not be written, or are another's."""
+    other = tmp_path / "elsewhere" / "precious"
+    linked(other.parent, "precious").write_text("x")
+    make(tmp_path / "out", other)
+    with pytest.raises((UsageError, ReportError), match=said):
+        claim(tmp_path / "out")
+    assert other.read_text() == "x"
+
+
+def linked(folder: Path, name: str) -> Path:
+    folder.mkdir()
+    return folder / name
+
+
+def test_a_directory_of_ours(tmp_path: Path, mutant: SourceMutant) -> None:
+    """It is made, or taken again; its other files stay."""
+    directory = tmp_path / "above" / "out"
+    for _ in range(2):
+        claim(directory)
+        ResultsFile(directory / "results.jsonl", "a").add(mutant, {"harness": Outcome("broken")})
+        (directory / "survivors.md").write_text(report("store.py:Store", [], {}, {}, ""))
+        (directory / "equivalent.toml").touch()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.job_server import SERVER
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Died, Returned, TimedOut
+from crashmatrix.scenarios.processes.sandbox.cell import lacking
 from tests import ROOT
 from tests.scenarios import job_functions as do
 from tests.scenarios.namespaces import INNOCENTS, run_apart
@@ -226,6 +227,18 @@ def test_death_while_nothing_runs(jobs: Jobs) -> None:
     SERVER.process.send(signal.SIGKILL)
     with pytest.raises(ForkServerDied):
         jobs.run(do.give, 1, seconds_max=SECONDS)
+
+
+@pytest.mark.skipif(bool(lacking()), reason=lacking())
+def test_a_cell_that_cannot_be_made(capfd: pytest.CaptureFixture[str]) -> None:
+    """A job that gets no cell gets no result either: the server says why and ends, and so does the run."""
+    with Jobs(preload=["tests.scenarios.job_functions", "tests.scenarios.one_cell"]) as jobs:
+        held = jobs.start(do.hang_alone, seconds_max=SECONDS)
+        assert held.next_message() == "here"
+        with pytest.raises(ForkServerDied, match=r"exited with status 1, .* it has printed why, above: run again"):
+            jobs.run(do.give, 1, seconds_max=SECONDS)
+    printed = "crashmatrix: the fork server could not make a cell for a job: [Errno 28] No space left on device\n"
+    assert capfd.readouterr().err == printed
 
 
 @pytest.mark.parametrize("status", [255, -1 & 0xFF, 0])

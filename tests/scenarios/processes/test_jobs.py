@@ -222,7 +222,7 @@ def test_no_job_outlives_the_block() -> None:
 
 
 def test_the_death_of_a_job_that_was_stopped_is_no_result() -> None:
-    """Whoever drives it is told so, each time, and nothing that catches errors takes it for one; later jobs run as ever."""
+    """Its driver gets an error, each time, which nothing that catches errors takes for a result; later jobs run as ever."""
     with Jobs(preload=["tests.scenarios.job_functions"]) as jobs:
         job, other = jobs.start(do.hang, seconds_max=SECONDS), jobs.start(do.hang, seconds_max=SECONDS)
         assert message(job)

@@ -121,6 +121,16 @@ def test_a_budget_that_runs_out_in_the_last_batch() -> None:
         assert one.complete is complete
 
 
+def test_outcomes_that_turn_out_to_be_known_cost_nothing() -> None:
+    """As many more are dealt as were found, once mounted, to repeat what an earlier recording had."""
+    one, found = dealer(trace_of(40, writes=6)), 0
+    for batch in one.batches(0, 1, 100):
+        repeats = sum(state.cut % 2 for state in batch)
+        one.free += repeats
+        found += len(batch) - repeats
+    assert one.outcomes == one.free + 100 == found + one.free
+
+
 def test_once_a_prediction_was_wrong_every_state_is_dealt() -> None:
     trace = trace_of(20, writes=6)
     prediction = Prediction(ByKept())

@@ -5,11 +5,15 @@ The tests count skipped work on the `posix` filesystem only: its traces hold the
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from crashmatrix.faults.disk import CrashState
+import pytest
+
+from crashmatrix.faults.disk import CrashImages, CrashState, MountRefused
 from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
@@ -61,6 +65,31 @@ def judge_all(_: Channel, target: Target, recording: Recording, kind: str) -> tu
         return list(judge.all(0, 1, 100)), judge.share, judge.prediction.count
 
 
+def judge_again(_: Channel, target: Target, recording: Recording, budget: int) -> tuple[list[Judged], Share, Share]:
+    """Judge a recording, then a second time with what is known from the first."""
+    trace = load_alone(recording)
+    with StateJudge(target, recording, trace, frozenset()) as judge:
+        list(judge.all(0, 1, 100))
+    with StateJudge(target, recording, trace, frozenset()) as second:
+        return list(second.all(0, 1, budget, before=judge.share.safe)), judge.share, second.share
+
+
+def refuse(self: CrashImages, state: CrashState) -> AbstractContextManager[Path]:
+    """Be a filesystem that mounts no image."""
+    del self
+    raise MountRefused(f"mounting {state}", errno.EUCLEAN, "look at dmesg")
+
+
+def resume_what_does_not_mount(_: Channel, target: Target, recording: Recording) -> list[Judged]:
+    """The judgements of a state and of two second lives, before which its filesystem refuses to be mounted."""
+    trace = load_alone(recording)
+    state = CrashState.whole(trace, len(trace.operations))
+    with StateJudge(target, recording, trace, frozenset()) as judge:
+        (first,) = judge.judge_surely(state)
+        CrashImages.mounted = refuse  # type: ignore[method-assign]  # in this job's process only
+        return [first, *(judge.second_life(state, first) for _ in range(2))]
+
+
 def judged(store: str, kinds: tuple[str, ...], report: Path) -> list[tuple[dict[str, Judged], Share, int]]:
     """Every judgement of one judge on a recording, by state; for each kind of prediction, with its account and predictions."""
     with workbench(Plan(target=f"{TOYS}:{store}", report=report)) as (checker, _):
@@ -89,3 +118,39 @@ def test_a_wrong_prediction_is_found_out(tmp_path: Path) -> None:
     assert misled
     assert share.judged >= len(truth) - 1
     assert not share.exhaustive
+
+
+@pytest.mark.usefixtures("disk")
+@pytest.mark.parametrize(("store", "budget"), [("Synced", 100), ("Synced", 2), ("SyncedMostly", 100)])
+def test_the_folders_of_an_earlier_recording_use_no_budget(tmp_path: Path, store: str, budget: int) -> None:
+    """Safe ones are not recovered again, as far as the budget is large; the clean end is, and so is a broken one."""
+    with workbench(Plan(target=f"{TOYS}:{store}", report=tmp_path / "report")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("ext4", "none")
+        states, first, second = value(
+            checker.jobs.run(judge_again, checker.target, recording, budget, seconds_max=250.0)
+        )
+    end, *others = states
+    assert not end.repeats
+    assert first.safe
+    assert first.repeats == 0
+    assert all(each.verdict is Verdict.SAFE for each in others if each.repeats)
+    assert second.repeats == sum(each.repeats for each in others) <= budget
+    assert second.judged == sum(not each.repeats for each in others) <= budget
+    if budget > len(first.safe):
+        assert all(each.repeats == (each.verdict is Verdict.SAFE) for each in others)
+        assert second.safe.keys() <= first.safe.keys()
+    else:
+        assert second.repeats == budget
+    if store == "SyncedMostly":
+        assert any(each.verdict.broken for each in others)
+
+
+def test_an_image_that_does_not_mount_for_a_second_life(tmp_path: Path) -> None:
+    """The judge goes on. The state is unknown if another folder was predicted; without predictions, it is unmountable."""
+    with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("posix", "none")
+        found = value(checker.jobs.run(resume_what_does_not_mount, checker.target, recording, seconds_max=250.0))
+    assert [each.verdict.value for each in found] == ["safe", "unknown", "unmountable"]
+    assert found[1].explanation == WRONG
+    assert "EUCLEAN" in found[2].explanation
+    assert len({each.state for each in found}) == 1

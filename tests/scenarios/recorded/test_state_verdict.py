@@ -9,15 +9,16 @@ from crashmatrix.scenarios.recorded.state_verdict import TIMES_DIFFER, Judged, S
 def test_account_of() -> None:
     """The account has one judge's enumeration and all judges' counts; seconds are summed by name."""
     one = Share(cuts=9, pending_most=4, possible_log2=7.5, choices=30, outcomes=50, exhaustive=True, enumerated=500,
-                distinct_images=300, judged=50, mounted=20,
+                distinct_images=300, judged=50, repeats=2, mounted=20,
                 distinct_folders=10, distinct_recovered=5, second_recoveries=3,
                 second_lives=2, seconds={"all": 1.004, "check": 0.5})  # fmt: skip
-    other = Share(cuts=8, outcomes=40, enumerated=100, distinct_images=90, judged=40, mounted=10, distinct_folders=7,
+    other = Share(cuts=8, outcomes=40, enumerated=100, distinct_images=90, judged=40, repeats=1, mounted=10, distinct_folders=7,
                   distinct_recovered=4, second_recoveries=1, seconds={"all": 2.0, "mount": 0.25})  # fmt: skip
     assert account_of([other, one]) == {
         "cuts": 9, "pending_most": 4, "choices": 30, "possible_log2": 7.5, "outcomes": 90, "exhaustive": False,
         "enumerated": 500, "distinct_images": 300,
-        "distinct_folders": 17, "distinct_recovered": 9, "judged": 90, "mounted": 30, "second_recoveries": 4, "second_lives": 2,
+        "distinct_folders": 17, "distinct_recovered": 9, "judged": 90, "repeats": 3, "mounted": 30,
+        "second_recoveries": 4, "second_lives": 2,
         "seconds": {"all": 3.0, "check": 0.5, "mount": 0.25},
     }  # fmt: skip
 

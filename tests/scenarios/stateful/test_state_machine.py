@@ -17,6 +17,7 @@ from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 from crashmatrix import CrashStateMachine, PromiseBroken
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.stateful.state_machine import OperationFailed
+from crashmatrix.scenarios.stateful.traces import Traces
 from tests import ROOT
 from tests.scenarios import plain_stores, toy_stores
 
@@ -162,10 +163,21 @@ def test_right_stores(base: type[CrashStateMachine], store: Any) -> None:
 
 
 @pytest.mark.usefixtures("disk")
-def test_right_store_through_power_cuts() -> None:
-    """A store that syncs what it promises passes, and lives on after each power cut."""
+def test_right_store_through_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that syncs what it promises passes, and lives on after each power cut. No recording is left."""
+    recordings: set[Path] = set()
+
+    path_of = Traces.path
+
+    def noted(traces: Traces, name: str) -> Path:
+        recordings.add(path := path_of(traces, name))
+        return path
+
+    monkeypatch.setattr(Traces, "path", noted)
     options = settings(QUICK, max_examples=8)
     run_state_machine_as_test(machine(AddsWithPowerCuts, toy_stores.Appending), settings=options)
+    assert recordings
+    assert not any(path.exists() for path in recordings)
 
 
 def start(base: type[CrashStateMachine]) -> tuple[Any, list[Any]]:

@@ -53,10 +53,12 @@ class Ext4Layout:
         self.blocks = struct.unpack_from("<I", here, 0x4)[0]
         self.per_group = struct.unpack_from("<I", here, 0x20)[0]
         self._inodes_per_group = struct.unpack_from("<I", here, 0x28)[0]
-        self._inode_bytes = struct.unpack_from("<H", here, 0x58)[0]
+        self.inode_bytes = struct.unpack_from("<H", here, 0x58)[0]
+        self.journal_inode = struct.unpack_from("<I", here, 0xE0)[0]
         self._groups = -(-self.blocks // self.per_group)
         size = struct.unpack_from("<H", here, 0xFE)[0] if incompat & _INCOMPAT_64BIT else 32
-        self._tables: list[int] = []
+        self.inode_tables: list[range] = []
+        """The blocks that hold the inodes, group by group."""
         self.free_maps: list[int] = []
         """For each group of `per_group` blocks, the block that says which of them are free."""
         self._plain: dict[int, str] = {0: "superblock"}
@@ -66,7 +68,8 @@ class Ext4Layout:
             blocks, inodes, table = struct.unpack_from("<III", read(1 + number), offset)
             self._plain[blocks], self._plain[inodes] = "which blocks are free", "which inodes are free"
             self.free_maps.append(blocks)
-            self._tables.append(table)
+            length = -(-self._inodes_per_group * self.inode_bytes // BLOCK)
+            self.inode_tables.append(range(table, table + length))
         self.journal = self._find_journal(here, read)
 
     @staticmethod
@@ -88,22 +91,25 @@ class Ext4Layout:
 
     def inodes(self, block: int, before: bytes, after: bytes) -> Iterator[int] | None:
         """The numbers of the inodes that differ; None if the block holds no inodes."""
-        for group, table in enumerate(self._tables):
-            in_table = block - table
-            if 0 <= in_table < -(-self._inodes_per_group * self._inode_bytes // BLOCK):
-                first = group * self._inodes_per_group + in_table * (BLOCK // self._inode_bytes) + 1
-                return self._changed(first, before, after)
-        return None
+        first = self.first_inode(block)
+        return self._changed(first, before, after) if first else None
+
+    def first_inode(self, block: int) -> int:
+        """The number of the first inode in a block; 0 if the block holds none."""
+        for group, table in enumerate(self.inode_tables):
+            if block in table:
+                return int(group * self._inodes_per_group + (block - table.start) * (BLOCK // self.inode_bytes) + 1)
+        return 0
 
     def generations(self, block: int, data: bytes) -> dict[int, int]:
         """The generation of each inode of a block: a number that is used again gets another one. Empty for other blocks."""
         found = self.inodes(block, bytes(BLOCK), b"\xff" * BLOCK) or ()
-        places = range(_GENERATION_AT, BLOCK, self._inode_bytes)
+        places = range(_GENERATION_AT, BLOCK, self.inode_bytes)
         return {number: struct.unpack_from("<I", data, at)[0] for number, at in zip(found, places, strict=False)}
 
     def _changed(self, first: int, before: bytes, after: bytes) -> Iterator[int]:
-        for number, start in enumerate(range(0, BLOCK, self._inode_bytes)):
-            stop = start + self._inode_bytes
+        for number, start in enumerate(range(0, BLOCK, self.inode_bytes)):
+            stop = start + self.inode_bytes
             if before[start:stop] != after[start:stop]:
                 yield first + number
 

@@ -8,9 +8,11 @@ that the replay will overwrite, or in blocks that no file has. The folder depend
     @C  every other block in use: its content on the disk
     @D  the disk's superblock, which a mount reads before the replay: it is whole, and requires the replay
 
-@A only decides @B. So a name is made of the contents of @B and @C. Blocks that are never written are left out, since
-they are the same in every image. Blocks of @B and @C also say which blocks are in use: they never contradict the files, since
-the filesystem flushes the disk before it releases a transaction.
+@A only decides @B. So a name is made of the bytes in @B and @C that a reader of the files can see (`inodes`), and not of their
+times, of bytes behind their ends, or of room that was never written. If a block of the filesystem's own was torn, or an inode is
+not understood, it is made of the contents of @B and @C. Blocks that are never written are left out, since they are the same in
+every image. Blocks of @B and @C also say which blocks are in use: they never contradict the files, since the filesystem flushes
+the disk before it releases a transaction.
 
 Without a prediction, the name is the image's digest: equal images also become the same folder. This happens if `replay`
 or @D predicts nothing, on other filesystems, with features of ext4 that are not understood here, without flushes or
@@ -22,10 +24,12 @@ from functools import partial
 from hashlib import blake2b
 
 from crashmatrix.faults.disk.block.base import BLOCK, BaseDisk, blocks_of
+from crashmatrix.faults.disk.block.ext4.inodes import Files
 from crashmatrix.faults.disk.block.ext4.journal import Ext4Journal
 from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout, to_be_recovered
 from crashmatrix.faults.disk.block.ext4.replay import Contents, Log, Replay
 from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk.stage import UNRELATED
 from crashmatrix.faults.disk.state import CrashState, ImageNames, pieces_of, tears_by_change
 from crashmatrix.faults.disk.trace.operations import Failure, Write
 from crashmatrix.faults.disk.trace.trace import Trace
@@ -67,8 +71,10 @@ class DiskOutcomes:
         disk = self._recovered(state) if self._layout else None
         if disk is None:
             return self._digests.of(state)
-        contents = array("Q", [disk[block] for block in (*self._maps, *self._used(disk))])
-        return int.from_bytes(blake2b(contents, digest_size=16).digest(), "little")
+        seen = self._files.seen(disk)
+        if seen is None:
+            seen = array("Q", [disk[block] for block in (*self._maps, *self._used(disk))])
+        return int.from_bytes(blake2b(seen, digest_size=16).digest(), "little")
 
     def inert(self, cut: int) -> frozenset[int]:
         """The positions of pending writes that cannot affect the folder, whichever of the pending writes are there, torn or not.
@@ -209,6 +215,7 @@ class DiskOutcomes:
         for block in {0, *self._homes, *self._maps, *journal}:
             self._base_content(block)
         self._contents.settled = True
+        self._files = Files(layout, self._contents, self._homes, self._base.block, UNRELATED)
 
     # Contents.
 

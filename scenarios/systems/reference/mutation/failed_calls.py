@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from crashmatrix.reference_wal.access.health import Health
-from crashmatrix.reference_wal.buffers import SeriesBuffers
+from crashmatrix.reference_wal.buffers import RowBuffer
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.flusher import Flusher
@@ -91,7 +91,7 @@ FAILED_CALLS = (
     Mutant(
         "failed-spill-drops-rows",
         "rows that could not be spilled are dropped from memory all the same",
-        change(SeriesBuffers, "spill", errors.spill_dropped),
+        change(RowBuffer, "spill", errors.spill_dropped),
         dies="call",
     ),
     Mutant(

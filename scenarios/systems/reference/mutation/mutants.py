@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from crashmatrix.reference_wal import spill
 from crashmatrix.reference_wal.atomic_file import AtomicFile
-from crashmatrix.reference_wal.buffers import SeriesBuffers
+from crashmatrix.reference_wal.buffers import RowBuffer
 from crashmatrix.reference_wal.delta import (
     checkpoint,
     commit as delta_commit,
@@ -91,7 +91,7 @@ MUTANTS = _rows(
             together(
                 change(DeltaStore, "_transact", steps.one_too_high),
                 _TRUSTING,
-                change(SeriesBuffers, "insert", steps.any_order),
+                change(RowBuffer, "insert", steps.any_order),
             ),
         ),
         Mutant(
@@ -100,7 +100,7 @@ MUTANTS = _rows(
             together(
                 change(DeltaStore, "marker", lambda _: lambda *__: -1),
                 _TRUSTING,
-                change(SeriesBuffers, "insert", steps.any_order),
+                change(RowBuffer, "insert", steps.any_order),
             ),
         ),
         Mutant(
@@ -116,7 +116,7 @@ MUTANTS = _rows(
             "recovery replays the log from its end",
             together(
                 change(SegmentedLog, "unpersisted", steps.backwards),
-                change(SeriesBuffers, "insert", steps.any_order),
+                change(RowBuffer, "insert", steps.any_order),
             ),
         ),
         Mutant(
@@ -181,7 +181,7 @@ MUTANTS = _rows(
             "spill files found at start are replayed, committed or not",
             together(
                 change(SpillFolder, "replayable", tables.all_found),
-                change(SeriesBuffers, "adopt", tables.anywhere),
+                change(RowBuffer, "adopt", tables.anywhere),
             ),
             target=NO_LOG,
         ),

@@ -15,6 +15,7 @@ from types import FrameType
 
 import pytest
 
+from crashmatrix.faults.disk.errors import RecordingFailed
 from crashmatrix.faults.disk.linux.containment import run_contained, run_forked, run_started, start_forked
 
 
@@ -199,3 +200,9 @@ def test_a_process_is_started_elsewhere() -> None:
     assert run(signal.pause, time_limit_seconds=0.05) == (-signal.SIGKILL, "it was still running after 0.05 s")
     broken = "it used too much"
     assert run(lambda: None, time_limit_seconds=100) == (-signal.SIGKILL, broken)
+
+
+def test_a_process_that_ends_before_it_begins() -> None:
+    """How it ended says nothing about a function that was not called."""
+    with pytest.raises(RecordingFailed, match="could not enter its cell"):
+        run_started(lambda _: start_forked(lambda: os._exit(1)), lambda: None, lambda: "", time_limit_seconds=60.0)

@@ -17,7 +17,7 @@ import pytest
 
 from crashmatrix.reports import ScenarioResult, read_results
 from crashmatrix.scenarios.campaign.campaign import Campaign
-from crashmatrix.scenarios.campaign.cluster.pool import cluster_pool
+from crashmatrix.scenarios.campaign.cluster.pool import ClusterPool, cluster_pool
 from crashmatrix.scenarios.campaign.cluster.worker import CONFIG, resources, version
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
@@ -144,6 +144,23 @@ def test_tasks(tmp_path: Path) -> None:
         assert dict(pool.each(Doubling(seconds=2.6), few, 2)) == {number: 2 * number for number in few}
         with pytest.raises(EnvironmentLacks, match="no worker of the cluster can run power on ext4"):
             dict(pool.each(Doubling(experiment="power"), numbers, 2))
+
+
+@pytest.mark.slow
+def test_all_workers_go(tmp_path: Path) -> None:
+    """The run waits for another worker, which may join late; it says so, and does not wait for ever."""
+    can, _ = resources()
+    with cluster(can) as made, pool_of(made, tmp_path / "report") as pool:
+        assert isinstance(pool, ClusterPool)
+        made.scale(0)
+        made.sync(made._correct_state)
+        pool.alone_seconds_max = 1.0
+        with pytest.raises(EnvironmentLacks, match="none has come back for 1 s; start one with: crashmatrix worker"):
+            dict(pool.each(Doubling(), {1: 1}, 2))
+        assert any("had gone for a time" in remark for remark in pool.remarks)
+        pool.alone_seconds_max = 60.0
+        made.scale(1)
+        assert dict(pool.each(Doubling(), {1: 1}, 2)) == {1: 2}
 
 
 @pytest.mark.slow

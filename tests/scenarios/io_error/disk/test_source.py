@@ -12,7 +12,7 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import replay
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.io_error.disk.source import DiskSource
-from crashmatrix.scenarios.io_error.faults import FULL, RequestFault
+from crashmatrix.scenarios.io_error.faults import FULL, WRITE, RequestFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from tests.scenarios.io_error.test_experiment import SYSTEMS, run
 
@@ -91,7 +91,10 @@ def test_a_store_to_a_mapped_file_on_a_full_disk(tmp_path: Path, name: str) -> N
 
 
 def test_a_run_that_needs_less_room_gets_less(tmp_path: Path) -> None:
-    """No two runs need the same room. A disk that a run does not fill is made smaller, so that the fault fires."""
+    """No two runs need the same room. A disk that a run does not fill is made smaller, so that the fault fires.
+
+    A request that it does not make is replaced by the last one, and counted.
+    """
     plan = Plan(
         target=f"{SYSTEMS}:Log", experiments=("io-error",), filesystems=("ext4",), filesystems_named=True,
         report=tmp_path / "report",
@@ -100,5 +103,9 @@ def test_a_run_that_needs_less_room_gets_less(tmp_path: Path) -> None:
         source = DiskSource(checker, plan.experiment_options, "ext4", [])
         enough = RequestFault("ext4", FULL, (source.base.room_bytes >> 10) + 1, "ENOSPC", "on")
         ((tried, run_of_it, _),) = source.run([enough])
+        planned_late = RequestFault("ext4", WRITE, 10_000, "EIO", "once")
+        assert source.replaced == 0
+        ((last, _, _),) = source.run([planned_late])
     assert run_of_it.fired
     assert tried.number < enough.number
+    assert (last.number < planned_late.number, source.replaced) == (True, 1)

@@ -70,7 +70,7 @@ class Judging(Task[str, str, str]):
 
 
 def test_an_interrupted_judgement_is_not_remembered(tmp_path: Path) -> None:
-    """An interrupt kills the jobs of a run. How they end is no verdict, in this run or in the one that resumes it."""
+    """An interrupt kills the jobs of a run. Their ends are not verdicts, in this run or in the one that resumes it."""
     store = store_in(tmp_path / "store")
     with (
         Jobs(preload=["tests.scenarios.job_functions"]) as jobs,

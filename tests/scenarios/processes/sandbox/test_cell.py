@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from crashmatrix.scenarios.errors import EnvironmentLacks
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned
 from crashmatrix.scenarios.processes.sandbox.cell import lacking
@@ -110,8 +111,21 @@ def test_a_massacre_is_its_own(jobs: Jobs) -> None:
     assert jobs.run(do.serve, seconds_max=SECONDS, view=view()) == Returned(b"heard")
 
 
+def test_more_cells_than_a_byte_can_number(jobs: Jobs) -> None:
+    """A cell of any number is made, and its number is heard when it is empty."""
+    assert jobs.run(do.make_cell_number, 300, seconds_max=SECONDS) == Returned(300)
+
+
+def test_a_job_that_cannot_enter_its_cell(jobs: Jobs, root: Path, tmp_path: Path) -> None:
+    """Nothing of the target has run, so this says nothing about it; the next job has the cell."""
+    for _ in range(2):
+        with pytest.raises(EnvironmentLacks, match=r"no process could be made ready .*open_tree\(.*/gone\)"):
+            jobs.run(do.numbers, seconds_max=SECONDS, view=view(root, tmp_path / "gone"))
+    assert jobs.run(do.serve, seconds_max=SECONDS, view=view()) == Returned(b"heard")
+
+
 def test_a_folder_that_is_gone(jobs: Jobs, root: Path) -> None:
-    """A check of it ends with status 1, and its maker is left with the files that it had open before."""
+    """A process that is to see it ends with status 1, and its maker is left with the files that it had open before."""
     assert jobs.run(do.check_a_folder_that_is_gone, root, seconds_max=SECONDS) == Returned((1, 0))
 
 

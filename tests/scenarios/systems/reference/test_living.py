@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from crashmatrix.reference_wal import EngineOptions, StorageEngine, buffers
+from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.delta import checkpoint
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.table import Table
@@ -152,7 +152,6 @@ LIES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "no metadata": (
         wrapped(Table, "read", lambda original: lambda self: original(self).replace_schema_metadata()), "another schema",
     ),
-    "tags by index": (wrapped(buffers, "decoded", lambda _: lambda keys: keys), "batches too many|which has"),
     "too many rows moved": (
         wrapped(Table, "transfer", lambda original: lambda *arguments: original(*arguments) + 1), "were to be moved",
     ),

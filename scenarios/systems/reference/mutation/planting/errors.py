@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crashmatrix.reference_wal.access.health import Health
-from crashmatrix.reference_wal.buffers import SeriesBuffers
+from crashmatrix.reference_wal.buffers import RowBuffer
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.transfer import Intent, Transfer
 from crashmatrix.reference_wal.flusher import Flusher
@@ -158,11 +158,11 @@ def cut_off(original: Any) -> Any:
 def spill_dropped(original: Any) -> Any:
     """Take the rows out of memory whether or not they are in a file."""
 
-    def spill(self: SeriesBuffers) -> int:
+    def spill(self: RowBuffer) -> int:
         try:
             return int(original(self))
         except OSError:
-            self._series, self._memory_lo, self.memory_bytes = {}, self.next_id, 0
+            self._batches, self._memory_lo, self.memory_bytes = [], self.next_id, 0
             return 0
 
     return spill

@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from crashmatrix.reference_wal import durable_io
-from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers
+from crashmatrix.reference_wal.buffers import Generation, RowBuffer
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.compressed_buffer import Compressed
 from crashmatrix.reference_wal.delta.compression import compress
+from crashmatrix.reference_wal.delta.dictionaries import decoded
 from crashmatrix.reference_wal.log import recovery
 from crashmatrix.reference_wal.log.segment_writer import SegmentWriter
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
@@ -114,13 +115,22 @@ def in_parts(__: Any) -> Any:
 
     def flush(self: Any, _: EngineOptions) -> None:
         if generation := self.buffers.seal():
-            for number, (key, rows) in enumerate(generation.series.items()):
-                spills = generation.spills if not number else []
-                commit(self, replace(generation, lo=generation.lo + number, series={key: rows}, spills=spills))
+            for number, part in enumerate(_series(generation.rows(), self.store.properties.tags)):
+                commit(self, replace(generation, lo=generation.lo + number, batches=part, spills=[]))
             self.log.mark_persisted(generation.batch_ids)
             settle(self, generation)
 
     return flush
+
+
+def _series(rows: pa.Table, tags: list[str]) -> list[list[pa.RecordBatch]]:
+    """Return the rows of each series; one batch without rows if there are none."""
+    found: dict[tuple[object, ...], list[int]] = {}
+    for place, key in enumerate(zip(*(rows[tag].to_pylist() for tag in tags), strict=True)):
+        found.setdefault(key, []).append(place)
+    if not rows.num_rows or not tags:
+        return [rows.to_batches() or [pa.record_batch([[] for _ in rows.schema], schema=rows.schema)]]
+    return [decoded(rows).take(places).to_batches() for places in found.values()]
 
 
 def commit(table: Any, generation: Generation) -> None:
@@ -191,7 +201,7 @@ def backwards(original: Any) -> Any:
 def any_order(original: Any) -> Any:
     """Buffer batches in whatever order they come."""
 
-    def insert(self: SeriesBuffers, batch_id: int, batch: pa.RecordBatch) -> None:
+    def insert(self: RowBuffer, batch_id: int, batch: pa.RecordBatch) -> None:
         begun, lo, next_id = self._lo is not None, self._lo, self.next_id
         self.next_id = batch_id
         original(self, batch_id, batch)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from crashmatrix.reference_wal import durable_io
-from crashmatrix.reference_wal.buffers import SeriesBuffers
+from crashmatrix.reference_wal.buffers import RowBuffer
 from crashmatrix.reference_wal.delta import checkpoint, folder as table_folder
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver
@@ -106,7 +106,7 @@ def all_found(_: Any) -> Any:
 def anywhere(original: Any) -> Any:
     """Take a spill file whatever batches it holds."""
 
-    def adopt(self: SeriesBuffers, spill: Spill) -> None:
+    def adopt(self: RowBuffer, spill: Spill) -> None:
         due = self.next_id
         self.next_id = spill.lo
         original(self, spill)

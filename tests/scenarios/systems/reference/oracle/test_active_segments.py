@@ -45,7 +45,7 @@ def test_as_it_should_be(wal: WriteAheadLog) -> None:
 
 @pytest.mark.parametrize(
     ("bytes_max", "text"),
-    [(6_000, "0-.arrows of t has .* bytes, where 3600 are the most"), (0, "0-.arrows of t was closed at")],
+    [(6_000, "0-.arrows of t has .* bytes, where 3600 are the most"), (1, "0-.arrows of t was closed at")],
 )
 def test_another_size(bytes_max: int, text: str, wal: WriteAheadLog) -> None:
     """The log has another size in mind."""

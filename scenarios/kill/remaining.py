@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from crashmatrix.scenarios.judging.checker import Checked, CrashState
 
-__all__ = ["Left"]
+__all__ = ["TimeLeft"]
 
 _LIFE = 1.5
 """The cost of a second life and of its end, compared with a judgement."""
@@ -22,7 +22,7 @@ _UNFOLLOWED = 0.7
 
 
 @dataclass
-class Left:
+class TimeLeft:
     """The account of one experiment.
 
     Attributes:

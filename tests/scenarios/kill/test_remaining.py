@@ -8,7 +8,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.checker import Checked, CrashState
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot
 from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
-from crashmatrix.scenarios.kill.left import Left
+from crashmatrix.scenarios.kill.remaining import TimeLeft
 from crashmatrix.scenarios.target.journal import Promises
 
 
@@ -35,8 +35,8 @@ def test_left(
 ) -> None:
     """Ten of fifty states were judged in 20 s by two workers; remembered ones took no time."""
     now = [100.0]
-    monkeypatch.setattr("crashmatrix.scenarios.kill.left.time.monotonic", lambda: now[0])
-    left = Left(levels=levels, room=10, lives=lives, kills=kills, workload_seconds=3.0)
+    monkeypatch.setattr("crashmatrix.scenarios.kill.remaining.time.monotonic", lambda: now[0])
+    left = TimeLeft(levels=levels, room=10, lives=lives, kills=kills, workload_seconds=3.0)
     left.level(50)
     for number in range(10):
         now[0] += 2.0
@@ -48,8 +48,8 @@ def test_left(
 def test_recovery_of_some_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next level comes from those that are followed, at their rate; the others count as work only."""
     now = [100.0]
-    monkeypatch.setattr("crashmatrix.scenarios.kill.left.time.monotonic", lambda: now[0])
-    left = Left(levels=1, room=100)
+    monkeypatch.setattr("crashmatrix.scenarios.kill.remaining.time.monotonic", lambda: now[0])
+    left = TimeLeft(levels=1, room=100)
     left.level(10, 40)
     for number in range(5):
         now[0] += 1.0
