@@ -227,7 +227,9 @@ class _Run(_Watch):
             return
         if not self._told:
             self._tell()
-        self._handles = self._handles and size_of(self.journal) == self._journal_bytes
+        # Another thread's line may be written at any instant; the first step is one to stop at all the same.
+        first = not self._stops[KILLED]
+        self._handles = first or (self._handles and size_of(self.journal) == self._journal_bytes)
         if self._handles:
             self._take_handling(tree)
             self._handles = hit[0] != JOURNAL_LINE
