@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from crashmatrix.faults.disk import Filesystem
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Labels, ScenarioResult, Verdict, worst
 from crashmatrix.scenarios.errors import EnvironmentLacks
@@ -29,6 +30,7 @@ from crashmatrix.scenarios.experiment import (
     NeedsNoOptions,
     StoredRun,
 )
+from crashmatrix.scenarios.io_error.blind_spots import unjudged
 from crashmatrix.scenarios.io_error.disk.source import DiskSource, Found
 from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
 from crashmatrix.scenarios.io_error.faults import Fault, parse_fault
@@ -232,6 +234,9 @@ class IoErrorExperiment:
                 "in other runs. In place of each, the last call of its class failed, which may have been planned as well"
             )
         self.notes += _deaths(fired)
+        if not any(Filesystem.parse(name).on_disk for name in self.disks):
+            unseen = unjudged(self.prepared.profile.places, [parse_fault(tried.fault) for tried in fired])
+            self.notes += filter(None, [unseen])
         if not self.checker.system.can_resume():
             self.notes.append(
                 "the system does not say how it goes on after a recovery (`resume`), so it was not resumed"

@@ -23,6 +23,7 @@ from crashmatrix.scenarios.io_error.messages import (
     RESUMED,
     UNCACHED,
     Place,
+    call_of,
     what_failed,
 )
 from crashmatrix.scenarios.io_error.plan import ENDINGS, POINT_VARIANTS, VARIANTS, parse_id
@@ -50,6 +51,8 @@ _ENDINGS = {
     RESUMED: "The workload came to its own end. The system was opened again, went on, and was opened once more.",
 }
 
+_HANDLING = "The process was killed later, while it handled the error: after its {}. Then the system was opened again."
+
 _ONCE = (
     "This was seen in one run, whose own folder was judged. None of the runs that were made again with the same fault shows it: "
     "the workload does not take the same steps each time, so the fault meets other calls."
@@ -72,13 +75,14 @@ def cause_of(prepared: Prepared, fault: Fault, run: FaultyRun) -> str:
     done = "and the workload acknowledges more" if run.went_on else "and the workload stops"
     if isinstance(fault, RequestFault):
         if fault.call:
-            return f"{how} {what_failed(*run.fired.files.split(' ', 1))}, on a recorded disk, {done}"
+            name, _, files = run.fired.files.partition(" ")
+            return f"{how} {what_failed(name, files).rstrip()}, on a recorded disk, {done}"
         return f"{_PROBLEMS[fault.calls]}, {done}"
     if isinstance(fault, PointFault | ActionFault):
         return f"an error at failpoint {fault.calls}, {done}"
     line = _line(prepared, run.fired)
     name, _, files = what_failed(run.fired.made.name, run.fired.files).partition(" ")
-    return f"{how} {name} of {files}{f' ({line})' if line else ''}, {done}"
+    return f"{how} {call_of(name, files)}{f' ({line})' if line else ''}, {done}"
 
 
 def _line(prepared: Prepared, place: Place) -> str:
@@ -119,19 +123,22 @@ class Explainer:
         finding = replace(found.finding, example=example.id, replay=example.replay)
         if run.fired is None or not checked.verdict.broken:
             return replace(finding, explanation=(example.explanation, _ONCE))
+        finding = replace(finding, cause=cause_of(self._prepared, fault, run))  # It may have met another call.
         failed = run.account.failed if run.account else 1
         promises = run.promises(ending)
         events = promises.events if promises else ()
+        stop = run.worst.get(ending)
+        ended = _HANDLING.format(stop.after) if stop and stop.after else _ENDINGS[ending]
         lines = run.journal.decode(errors="replace").splitlines()[: len(events)]
         return replace(
             finding,
             explanation=(
                 self._call(fault, run.fired, failed),
-                f"{self._answered(run)}{_ENDINGS[ending]}",
+                f"{self._answered(run)}{ended}",
                 acknowledged(lines, len(self._prepared.items)),
                 f"Then: {checked.explanation}.",
             ),
-            timeline=_timeline(run, ending, len(events), checked.explanation),
+            timeline=_timeline(run, ended, len(events), checked.explanation),
         )
 
     def _again(self, fault: Fault, ending: str, met: str) -> tuple[FaultyRun, Checked]:
@@ -153,7 +160,7 @@ class Explainer:
             more = "" if fault.times == "once" else " and at each later one"
             return f"Failpoint {fault.calls} raised {fault.errno} at hit {fault.number}{more}."
         line = _line(self._prepared, place)
-        which = f"Call {made.number} of class {fault.calls}, {made.name} of {place.files}{f' ({line})' if line else ''}"
+        which = f"Call {made.number} of class {fault.calls}, {call_of(made.name, place.files)}{f' ({line})' if line else ''}"
         if fault.short:
             return f"{which}, was done in part: {made.answer} bytes{_then(fault)}."
         more = f", and {failed - 1} more after it" if failed > 1 else ""
@@ -214,7 +221,7 @@ def _simplicity(result: ScenarioResult) -> tuple[int, int, int]:
     return known.index(variant) if variant in known else len(known), ENDINGS.index(ending), fault.number
 
 
-def _timeline(run: FaultyRun, ending: str, lines: int, outcome: str) -> tuple[Event, ...]:
+def _timeline(run: FaultyRun, ended: str, lines: int, outcome: str) -> tuple[Event, ...]:
     """The run's steps up to its ending."""
     events, at, seen = list[Event](), 0, 0
     for at, step in enumerate(run.account.steps if run.account else ()):
@@ -229,7 +236,7 @@ def _timeline(run: FaultyRun, ending: str, lines: int, outcome: str) -> tuple[Ev
             events.append(Event(at=at, kind="note", text=f"{call} {_as_answered(int(answer))}"))
         else:
             events.append(Event(at=at, kind="write", text=text, fate="kept"))
-    cut = Event(at=at, kind="cut", text=_ENDINGS[ending])
+    cut = Event(at=at, kind="cut", text=ended)
     return (*latest(events), cut, Event(at=at, kind="recovered", text=outcome))
 
 

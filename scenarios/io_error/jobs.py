@@ -6,6 +6,7 @@ A run with a fault yields several crashed folders, so that it is made once for a
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,11 +18,13 @@ from crashmatrix.scenarios.io_error.faults import PointFault
 from crashmatrix.scenarios.io_error.messages import (
     KILLED,
     KILLED_LATER,
+    UNCACHED,
     Account,
     Fired,
     Place,
     Profile,
     Taken,
+    call_of,
     files_of,
     what_failed,
 )
@@ -29,7 +32,7 @@ from crashmatrix.scenarios.judging.source_lines import SourceLines
 from crashmatrix.scenarios.judging.watched import Hit, run_watched_system
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls, Made
 from crashmatrix.scenarios.processes.calls.page_cache import PageCache
-from crashmatrix.scenarios.processes.calls.system_calls import PREFIX, Coverage
+from crashmatrix.scenarios.processes.calls.system_calls import JOURNAL_LINE, PREFIX, Coverage
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.stopping import stop_here
@@ -37,7 +40,13 @@ from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import AFTER_ACK, Journal
 from crashmatrix.scenarios.target.notes import AckNote, parse
 
-__all__ = ["fail_calls", "fail_points", "hits", "profile", "size_of"]
+__all__ = ["STOPS_MAX", "fail_calls", "fail_points", "hits", "profile", "size_of"]
+
+STOPS_MAX = 8
+"""At how many steps of its handling of an error a run is copied, and how often the page cache is dropped before the end."""
+
+_REMOVES = ("open", "unlink", "rename", "truncate")
+"""The classes of calls that may remove the only other copy of what a failed sync left in the page cache."""
 
 
 def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
@@ -108,12 +117,12 @@ class _Watch:
     keep_steps: bool
     steps: list[str] = field(default_factory=list)
     _noted: int = 0
+    _stops: Counter[str] = field(default_factory=Counter)
 
-    def _wants(self, ending: str) -> bool:
-        """Whether an ending is still to be taken; from here on it is not."""
-        wanted = ending in self.endings
-        self.endings.discard(ending)
-        return wanted
+    def _wants(self, ending: str, times: int = 1) -> bool:
+        """Whether an ending is still to be taken, which it is so many times."""
+        self._stops[ending] += 1
+        return ending in self.endings and self._stops[ending] <= times
 
     def _note_lines(self) -> None:
         lines = _lines(self.journal, 0)
@@ -129,6 +138,8 @@ class _Points(_Watch):
     _fired: list[PointFault] = field(default_factory=list)
     _of_class: list[tuple[int, str]] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
+    _last: str = ""
+    _journal_bytes: int = 0
 
     def see(self, point: faults.FailPoint, number: int) -> None:
         with self._lock:
@@ -141,9 +152,15 @@ class _Points(_Watch):
             if fired:
                 self._fire(fired)
             elif self._fired:
-                self._take(KILLED)
-                if point.name == AFTER_ACK.name:
-                    self._take(KILLED_LATER)
+                self._go_on(point)
+
+    def _go_on(self, point: faults.FailPoint) -> None:
+        handles = size_of(self.journal) == self._journal_bytes or not self._stops[KILLED]
+        if handles and self._wants(KILLED, STOPS_MAX):
+            self._stop(Taken(KILLED, after=self._last))
+        self._last = f"failpoint {point.name}"
+        if point.name == AFTER_ACK.name and self._wants(KILLED_LATER):
+            self._stop(Taken(KILLED_LATER))
 
     def ended(self) -> None:
         if self.keep_steps:
@@ -153,13 +170,13 @@ class _Points(_Watch):
     def _fire(self, fault: PointFault) -> None:
         if not self._fired:
             made = Made(fault.calls, fault.number, "failpoint", (fault.calls,), answer=-1)
-            self.channel.send(Fired(Place(made, fault.calls), size_of(self.journal)))
+            self._journal_bytes = size_of(self.journal)
+            self.channel.send(Fired(Place(made, fault.calls), self._journal_bytes))
         self._fired.append(fault)
 
-    def _take(self, ending: str) -> None:
-        if self._wants(ending):
-            self.channel.send(Taken(ending))
-            stop_here()
+    def _stop(self, taken: Taken) -> None:
+        self.channel.send(taken)
+        stop_here()
 
 
 def fail_calls(
@@ -196,19 +213,28 @@ class _Run(_Watch):
     failing: FailingCalls
     root: Path
     _told: bool = False
+    _handles: bool = True
+    """Whether the error may still be being handled: no line was written to the journal since."""
     _journal_bytes: int = 0
     _made: int = 0
+    _copied: int = 0
+    _removals: int = 0
 
-    def see(self, _: Hit, tree: ProcessTree, __: Callable[[], None]) -> None:
+    def see(self, hit: Hit, tree: ProcessTree, _: Callable[[], None]) -> None:
         if self.keep_steps:
             self._note_steps()
         if not self.failing.fired:
             return
         if not self._told:
             self._tell()
-            self._take(KILLED, tree)
-        elif KILLED_LATER in self.endings and self._acknowledged():
-            self._take(KILLED_LATER, tree)
+        # Another thread's line may be written at any instant; the first step is one to stop at all the same.
+        first = not self._stops[KILLED]
+        self._handles = first or (self._handles and size_of(self.journal) == self._journal_bytes)
+        if self._handles:
+            self._take_handling(tree)
+            self._handles = hit[0] != JOURNAL_LINE
+        elif self._acknowledged():
+            self._take_later(tree)
 
     def ended(self) -> None:
         if self.keep_steps:
@@ -229,17 +255,37 @@ class _Run(_Watch):
         return tuple((each.number, what_failed(each.name, files_of(each, self.root))) for each in made)
 
     def _tell(self) -> None:
-        self._told = True
+        self._told, self._removals = True, len(self.failing.made)
         self._journal_bytes = size_of(self.journal)
         made = self.failing.failed[0]
         self.channel.send(Fired(Place(made, files_of(made, self.root)), self._journal_bytes))
 
-    def _take(self, ending: str, tree: ProcessTree) -> None:
-        if self._wants(ending):
-            uncached = self._uncached() if ending == KILLED_LATER else {}
-            with tree.frozen():
-                self.channel.send(Taken(ending, uncached))
-                stop_here()
+    def _take_handling(self, tree: ProcessTree) -> None:
+        """Stop at the first step after the fault, and at each further one before which the folder was changed."""
+        made, self._copied = self.failing.made[self._copied :], len(self.failing.made)
+        changed = [each for each in made if each.calls not in ("fsync", "read") and (each.answer or 0) >= 0]
+        first = not self._stops[KILLED]
+        if (first or changed) and self._wants(KILLED, STOPS_MAX):
+            after = "" if first else call_of(changed[-1].name, files_of(changed[-1], self.root))
+            self._stop(Taken(KILLED, after=after), tree)
+
+    def _take_later(self, tree: ProcessTree) -> None:
+        """Stop at the next acknowledgement after the fault, and without a page cache also at later ones that follow a removal."""
+        removed = self._removed()
+        if self._wants(KILLED_LATER):
+            self._stop(Taken(KILLED_LATER, self._uncached()), tree)
+        elif removed and (uncached := self._uncached()) and self._wants(UNCACHED, STOPS_MAX):
+            self._stop(Taken(UNCACHED, uncached), tree)
+
+    def _stop(self, taken: Taken, tree: ProcessTree) -> None:
+        with tree.frozen():
+            self.channel.send(taken)
+            stop_here()
+
+    def _removed(self) -> bool:
+        """Whether a call may have removed something since the last call of this method."""
+        made, self._removals = self.failing.made[self._removals :], len(self.failing.made)
+        return any(each.calls in _REMOVES and each.answer is None and not each.creates for each in made)
 
     def _uncached(self) -> dict[str, bytes]:
         return self.failing.cache.dropped() if self.failing.cache and self.failing.fired else {}

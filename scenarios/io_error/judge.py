@@ -1,23 +1,27 @@
 """Judges what a fault left, ending by ending, with the fault gone.
 
-    killed          the process is killed at the first step after the call that failed
+    killed          the process is killed at the first step after the call that failed, or at one of the next ones that follow a
+                    change of the folder, up to the next line of the journal
     killed-later    it is killed at the first step after the next acknowledgement
     reopened        the workload comes to its own end, whatever it does about the error
-    uncached        after a failed sync: the page cache is dropped, once the next item is acknowledged, or at the end
+    uncached        after a failed sync: the page cache is dropped, once the next item is acknowledged; once one is that follows
+                    an unlink, a rename or a truncation; and at the end
     resumed         as reopened; then the system goes on, if it says how to (`resume`), stores more, and is opened again
 
-Equal folders with equal promises are judged once, and go on once.
+An ending that comes about at several instants has the worst of their verdicts. Equal folders with equal promises are judged
+once, and go on once.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.faults.disk.linux.removal import remove_tree
-from crashmatrix.reports import Verdict
+from crashmatrix.reports import Verdict, worst
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.faults import Fault
 from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
@@ -53,9 +57,7 @@ class Judge:
             return {REOPENED: (Checked(Verdict.UNKNOWN, run.senseless), None)}
         if run.fired is None:
             return {REOPENED: (Checked(Verdict.UNKNOWN, f"the fault did not fire: {_unmet(fault, run)}"), None)}
-        judged: Judged = {
-            ending: (self._state(state), state) for ending, state in run.states.items() if ending != REOPENED
-        }
+        judged: Judged = {ending: self._worst(run, ending) for ending in run.states if ending != REOPENED}
         judged[REOPENED] = self._end(run)
         checked = judged[REOPENED][0]
         if self._checker.system.recovers_from_full_disk and (text := stays_full(fault, run)):
@@ -63,6 +65,18 @@ class Judge:
         if checked.recovered and self._checker.system.can_resume():
             judged[RESUMED] = self._resumed(checked.recovered)
         return judged
+
+    def _worst(self, run: FaultyRun, ending: str) -> tuple[Checked, CrashState]:
+        """Judge all states of an ending; its verdict is the worst one, by the first state that has it."""
+        state = run.states[ending]
+        checked = self._state(state)
+        for stop in run.stops.get(ending, ()):
+            found = self._state(stop.state)
+            if worst((checked.verdict, found.verdict)) is not checked.verdict:
+                when = f"killed after its {stop.after}: " if stop.after else ""
+                checked, state = replace(found, explanation=f"{when}{found.explanation}"), stop.state
+                run.worst[ending] = stop
+        return checked, state
 
     def _state(self, state: CrashState) -> Checked:
         return self._states.get(state.key, lambda: self._checker.check(state))

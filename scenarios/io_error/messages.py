@@ -32,6 +32,7 @@ __all__ = [
     "Place",
     "Profile",
     "Taken",
+    "call_of",
     "files_of",
     "what_failed",
 ]
@@ -39,13 +40,14 @@ __all__ = [
 _DIGITS = re.compile(r"\d+")
 
 KILLED, KILLED_LATER = "killed", "killed-later"
-"""Killed at the first step after the fault, and at the first step after the next acknowledgement."""
+"""Killed at a step after the fault, up to the next line of the journal; and at the first step after the next acknowledgement."""
 
 REOPENED, RESUMED = "reopened", "resumed"
 """The workload came to its own end, and the system is opened again; then it also goes on, and is opened once more."""
 
 UNCACHED = "uncached"
-"""The page cache is dropped, and with it what a failed sync left there: once the next item is acknowledged, or at the end."""
+"""The page cache is dropped, and with it what a failed sync left there: once the next item is acknowledged; once one is that
+follows an unlink, a rename or a truncation, which may remove the other copy; and at the end."""
 
 REMOUNTED, CUT, CUT_LATER = "remounted", "cut", "cut-later"
 """On a recorded disk: mounted again after the workload's own end; after a power cut right after the fault; after a later one."""
@@ -54,6 +56,11 @@ REMOUNTED, CUT, CUT_LATER = "remounted", "cut", "cut-later"
 def what_failed(name: str, files: str) -> str:
     """Return a call and the files it is about, without their numbers: equal in runs that take other steps."""
     return f"{name} {_DIGITS.sub('#', files)}"
+
+
+def call_of(name: str, files: str) -> str:
+    """Return a call and the files it is about, in words; msync and syncfs name no file."""
+    return f"{name} of {files}" if files else name
 
 
 _real = cache(os.path.realpath)
@@ -102,6 +109,8 @@ class Taken:
 
     ending: str
     uncached: dict[str, bytes] = field(default_factory=dict)
+    after: str = ""
+    """The last call or failpoint before, in words, if the process has made further ones since the fault."""
 
 
 @dataclass(frozen=True)

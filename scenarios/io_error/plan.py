@@ -54,10 +54,10 @@ _FULL = ("ENOSPC~once", "ENOSPC~on", "ENOSPC~until-freed", "EDQUOT~once", "EROFS
 VARIANTS: Final = {
     "open": ("EIO~once", "EIO~on", *_FULL, "EINTR~once"),
     "write": (
-        "EIO~once", "EIO~twice", "EIO~on", *_FULL, "EINTR~once", "short~once", "short+ENOSPC~once", "short+ENOSPC~until-freed",
-        "short+EIO~once",
+        "EIO~once", "EIO~twice", "EIO~and-next", "EIO~on", *_FULL, "EINTR~once", "short~once", "short+ENOSPC~once",
+        "short+ENOSPC~and-next", "short+ENOSPC~until-freed", "short+EIO~once", "short+EIO~and-next",
     ),
-    "fsync": ("EIO~once", "EIO~twice", "EIO~on", "ENOSPC~once", "EDQUOT~once", "EROFS~on", "EINTR~once"),
+    "fsync": ("EIO~once", "EIO~twice", "EIO~and-next", "EIO~on", "ENOSPC~once", "EDQUOT~once", "EROFS~on", "EINTR~once"),
     "rename": ("EIO~once", "EIO~on", "ENOSPC~once", "EDQUOT~once", "EROFS~on"),
     "link": ("EIO~once", "ENOSPC~once", "EDQUOT~once", "EROFS~on"),
     "unlink": ("EIO~once", "EIO~on", "EROFS~on"),

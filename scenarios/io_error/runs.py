@@ -16,6 +16,7 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import ScenarioResult
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error import jobs as work, outside
+from crashmatrix.scenarios.io_error.copies import Copies, Stop
 from crashmatrix.scenarios.io_error.faults import ActionFault, Fault, PointFault
 from crashmatrix.scenarios.io_error.jobs import size_of
 from crashmatrix.scenarios.io_error.messages import (
@@ -23,7 +24,6 @@ from crashmatrix.scenarios.io_error.messages import (
     KILLED_LATER,
     REOPENED,
     RESUMED,
-    UNCACHED,
     Account,
     Fired,
     Place,
@@ -81,6 +81,10 @@ class FaultyRun:
     journal: bytes = b""
     journal_at_fault: int = 0
     """How long the journal was when the call failed."""
+    stops: dict[str, list[Stop]] = field(default_factory=dict)
+    """Further states of endings that come about at several instants."""
+    worst: dict[str, Stop] = field(default_factory=dict)
+    """Those of them that are judged worse than the ending's first state (`judge`)."""
     owed: dict[str, Promises] = field(default_factory=dict)
     """On a recorded disk, the promises made before each ending."""
     senseless: str = ""
@@ -100,7 +104,8 @@ class FaultyRun:
 
     def before(self, ending: str) -> CrashState | None:
         """The folder and the promises before the first recovery of an ending; None if the run has not got there."""
-        return self.states.get(REOPENED if ending == RESUMED else ending)
+        stop = self.worst.get(ending)
+        return stop.state if stop else self.states.get(REOPENED if ending == RESUMED else ending)
 
     def promises(self, ending: str) -> Promises | None:
         """The promises made before an ending; None if the run has not got there."""
@@ -232,27 +237,24 @@ def _run(
         function, checker.target, root, journal, tuple(faults), tuple(endings), keep_steps,
         seconds_max=limit, view=checker.view(root),
     )  # fmt: skip
-    taken: dict[str, tuple[Tree, int]] = {}
-    run, copying = _follow(checker, job, root, journal, taken)
+    copies = Copies(checker, root)
+    run, copying = _follow(job, journal, copies)
     if not run.hung:
         prepared.patience.ended(time.monotonic() - begun - copying)
     if journal.exists():
         run.journal = read_file(journal)
-    taken[REOPENED] = checker.store.capture(root), len(run.journal)
+    copies.take(REOPENED, len(run.journal), run.account.uncached if run.account else {})
     if function is outside.fail_outside:
         at = [(place.made.calls, place.made.number) for place in prepared.points]
         run.fired = run.fired if (faults[0].calls, faults[0].number) in at else None
     elif run.fired:  # It made no call after the one that failed.
-        taken.setdefault(KILLED, (taken[REOPENED][0], run.journal_at_fault))
-    if run.went_on and KILLED in taken:  # The last acknowledgement was its last step.
-        taken.setdefault(KILLED_LATER, taken[REOPENED])
-    if run.account and run.account.uncached and UNCACHED not in taken:
-        taken[UNCACHED] = _dropped(checker, taken[REOPENED][0], run.account.uncached), len(run.journal)
+        copies.as_at_the_end(KILLED, run.journal_at_fault)
+    if run.went_on and KILLED in copies.endings:  # The last acknowledgement was its last step.
+        copies.as_at_the_end(KILLED_LATER, len(run.journal))
     try:
-        run.states = {
-            ending: CrashState(tree, Promises.parse(run.journal[:size], prepared.items))
-            for ending, (tree, size) in taken.items()
-        }
+        stops = copies.stops(run.journal, prepared.items)
+        run.states = {ending: first.state for ending, (first, *_) in stops.items()}
+        run.stops = {ending: more for ending, (_, *more) in stops.items() if more}
     except UsageError as error:
         run.senseless = str(error)
     return run
@@ -264,9 +266,7 @@ def _function_for(faults: Sequence[Fault]) -> Any:
     return work.fail_points if any(isinstance(fault, PointFault) for fault in faults) else work.fail_calls
 
 
-def _follow(
-    checker: Checker, job: Job[None], root: Path, journal: Path, taken: dict[str, tuple[Tree, int]]
-) -> tuple[FaultyRun, float]:
+def _follow(job: Job[None], journal: Path, copies: Copies) -> tuple[FaultyRun, float]:
     """Drive a run to its end; returns it, and the seconds that copying took."""
     fired: Place | None = None
     account: Account | None = None
@@ -277,25 +277,10 @@ def _follow(
                 fired, at_fault = place, size
             case Account():
                 account = message
-            case Taken(ending, uncached):
+            case Taken(ending, uncached, after):
                 begun = time.monotonic()
                 with suppress(ProcessLookupError), frozen(job.process()):
-                    taken[ending] = checker.store.capture(root), size_of(journal)
-                    if uncached:
-                        taken[UNCACHED] = _dropped(checker, taken[ending][0], uncached), taken[ending][1]
+                    copies.take(ending, size_of(journal), uncached, after)
                 job.grant(seconds := time.monotonic() - begun)
                 copying += seconds
     return FaultyRun(job.wait(), {}, fired, account, b"", at_fault), copying
-
-
-def _dropped(checker: Checker, tree: Tree, uncached: dict[str, bytes]) -> Tree:
-    """A folder once the page cache was dropped."""
-    if tree.unusable:
-        return tree
-    folder = checker.folder()
-    checker.store.restore(tree, folder / ROOT_NAME)
-    for name, content in uncached.items():
-        (folder / ROOT_NAME / name).write_bytes(content)
-    dropped = checker.store.capture(folder / ROOT_NAME)
-    remove_tree(folder)
-    return dropped

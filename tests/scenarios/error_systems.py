@@ -15,6 +15,7 @@ from crashmatrix.faults import declare
 ITEMS, MAPPED_ITEMS = 3, 12
 
 BEFORE_WRITE = declare("error_systems.before_write", "nothing is written")
+IN_CLEANUP = declare("error_systems.in_cleanup", "an error is being handled")
 
 
 def sync_folder(path: Path) -> None:
@@ -31,6 +32,7 @@ class Log(SystemUnderTest):
     seconds_max = 20.0
     items, padding = ITEMS, b""
     """How many there are, and the end of each record."""
+    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
 
     def workload(self, root: Path, journal: Journal) -> None:
         self.store(root, journal, range(self.items))
@@ -39,7 +41,7 @@ class Log(SystemUnderTest):
         self.store(root, journal, range(self.items, self.items + 2))
 
     def store(self, root: Path, journal: Journal, items: Sequence[int]) -> None:
-        fd = os.open(root / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        fd = os.open(root / "log", self.flags, 0o644)
         for item in items:
             with self.trying(), journal.attempt(item):
                 self.append(root, fd, b"%04d%04d%b\n" % (item, item, self.padding))
@@ -83,8 +85,12 @@ class Counted(Log):
         return super().recover(root)
 
 
+class CannotCutOff(Exception):
+    """The written part of a record stays there."""
+
+
 class GoesOn(Log):
-    """Right: it goes on after an error, having cut off whatever of the record was written."""
+    """Right: it goes on after an error, having cut off whatever of the record was written. If that fails, it stops."""
 
     @contextlib.contextmanager
     def trying(self) -> Iterator[None]:
@@ -96,11 +102,18 @@ class GoesOn(Log):
         try:
             super().write(root, fd, record)
         except OSError:
-            while True:
-                with contextlib.suppress(InterruptedError):
-                    os.ftruncate(fd, before)
-                    break
+            self.cut_back(fd, before)
             raise
+
+    def cut_back(self, fd: int, length: int) -> None:
+        while True:
+            try:
+                os.ftruncate(fd, length)
+            except InterruptedError:
+                continue
+            except OSError as error:
+                raise CannotCutOff from error
+            return
 
 
 class StoresLessLater(GoesOn):
@@ -161,6 +174,96 @@ class RemovesOnError(Log):
         except OSError:
             (root / "log").unlink()
             raise
+
+
+class RewritesOnError(Log):
+    """Wrong: after an error it writes its log anew, and for an instant the old one is not where recovery looks for it."""
+
+    @contextlib.contextmanager
+    def trying(self) -> Iterator[None]:
+        with contextlib.suppress(OSError):
+            yield
+
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        before = os.fstat(fd).st_size
+        try:
+            super().write(root, fd, record)
+        except OSError:
+            (root / "log").rename(root / "log.bad")
+            (root / "log").write_bytes((root / "log.bad").read_bytes()[:before])
+            new = os.open(root / "log", self.flags)
+            os.dup2(new, fd)
+            os.close(new)
+            (root / "log.bad").unlink()
+            raise
+
+
+class MovesAtFailpoint(Log):
+    """Wrong: the same for an error of a failpoint, between two others."""
+
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        try:
+            BEFORE_WRITE.hit()
+        except OSError:
+            IN_CLEANUP.hit()
+            (root / "log").rename(root / "log.bad")
+            IN_CLEANUP.hit()
+            (root / "log.bad").rename(root / "log")
+            raise
+        super().write(root, fd, record)
+
+
+class IgnoresCutBack(GoesOn):
+    """Wrong: goes on also if it could not cut off what of a record was written."""
+
+    def cut_back(self, fd: int, length: int) -> None:
+        with contextlib.suppress(CannotCutOff):
+            super().cut_back(fd, length)
+
+
+class ForgetsPages(Log):
+    """Wrong: a checkpoint whose sync failed is followed by one without its pages, which cuts off the log that has them."""
+
+    items = 4
+
+    def append(self, root: Path, fd: int, record: bytes) -> None:
+        super().append(root, fd, record)
+        if (item := int(record[:4])) % 2:
+            with contextlib.suppress(OSError):
+                self.checkpoint(root, fd, self.dirty(item))
+
+    def dirty(self, item: int) -> Sequence[int]:
+        return range(item - 1, item + 1)
+
+    def checkpoint(self, root: Path, fd: int, items: Sequence[int]) -> None:
+        data = os.open(root / "data", os.O_CREAT | os.O_WRONLY, 0o644)
+        try:
+            for item in items:
+                os.pwrite(data, b"%04d%04d\n" % (item, item), item * mmap.PAGESIZE)
+            os.fsync(data)
+        finally:
+            os.close(data)
+        os.ftruncate(fd, 0)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        data = (root / "data").read_bytes() if (root / "data").exists() else b""
+        pages = [data[at : at + 4] for at in range(0, len(data), mmap.PAGESIZE)]
+        return sorted({*(int(page) for page in pages if page.strip(b"\0")), *super().recover(root)})
+
+
+class ForgetsPagesForAWhile(ForgetsPages):
+    """Wrong: the same, but its last checkpoint writes every page, so that nothing is amiss at the end."""
+
+    items = 6
+
+    def dirty(self, item: int) -> Sequence[int]:
+        return super().dirty(item) if item < 5 else range(item + 1)
+
+
+class SyncedLog(Log):
+    """Right: each write is durable once it returns."""
+
+    flags = Log.flags | os.O_DSYNC
 
 
 class LeavesLock(Log):
@@ -225,6 +328,9 @@ class Large:
     """Records that take room on any filesystem."""
 
     items, padding = 6, b"x" * 300_000
+
+    def cut_back(self, fd: int, length: int) -> None:
+        os.ftruncate(fd, length)
 
 
 class LargeStaysFull(Large, StaysFull):

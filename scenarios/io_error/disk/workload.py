@@ -20,7 +20,7 @@ from crashmatrix.faults.disk import Machine, Note
 from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.io_error.messages import files_of
+from crashmatrix.scenarios.io_error.messages import call_of, files_of
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls
 from crashmatrix.scenarios.processes.calls.seccomp import Call
@@ -69,8 +69,8 @@ class _NotingCalls(FailingCalls):
         answer = super().answer(call, name, files)
         if answer is not None and not self.noted:
             self.noted = True
-            about = json.dumps(files_of(self.made[-1], self.root))[1:-1]
-            os.write(self.descriptor, HitNote(f"{_CALL_FAILED}{name} of {about}", 1).encoded() + b"\n")
+            about = call_of(name, json.dumps(files_of(self.made[-1], self.root))[1:-1])
+            os.write(self.descriptor, HitNote(f"{_CALL_FAILED}{about}", 1).encoded() + b"\n")
         return answer
 
 

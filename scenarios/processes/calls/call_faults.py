@@ -3,6 +3,7 @@
     write@3~EIO~once                 the third write fails; the next one is done
     fsync@1~EIO~twice                the first sync fails, and the next one
     rename@2~EROFS~on                from the second rename on, every call that changes the folder fails
+    write@4~EIO~and-next             the fourth write fails, and the next call of any class that changes the folder
     write@5~ENOSPC~until-freed       the disk is full, until the program removes, truncates or replaces a file
     write@5~short~once               half of the write is done, and the call returns its length
     write@5~short+ENOSPC~once        half of it is done; the next write fails
@@ -22,14 +23,14 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.arguments import open_flags
 from crashmatrix.scenarios.processes.calls.long_writes import WRITES, length_of, short_write
-from crashmatrix.scenarios.processes.calls.page_cache import PageCache
+from crashmatrix.scenarios.processes.calls.page_cache import PageCache, beyond_account
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 
 __all__ = ["CLASSES", "ERRORS", "SHORT", "TIMES", "CallFault", "FailingCalls", "Made", "answers_alike"]
@@ -50,7 +51,7 @@ CLASSES: Final = {
 """The classes, with their calls. unlinkat(2) of a folder is an rmdir; an open is one that may create or truncate."""
 
 ERRORS: Final = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR")
-TIMES: Final = ("once", "twice", "on", "until-freed")
+TIMES: Final = ("once", "twice", "and-next", "on", "until-freed")
 SHORT: Final = "short"
 """The write is done in part, as on a disk that fills up while it is written to."""
 
@@ -119,6 +120,7 @@ class Made:
         creates: whether it makes a new file.
         length: how many bytes it writes; 0 if it cannot be done in part.
         answer: what it was answered in the kernel's place; None if the kernel did it.
+        beyond: what it is, in words, if `page_cache` has no account of what its failure leaves. Known if nothing is to fail.
     """
 
     calls: str
@@ -128,6 +130,7 @@ class Made:
     creates: bool = False
     length: int = 0
     answer: int | None = None
+    beyond: str = ""
 
 
 @dataclass
@@ -171,7 +174,8 @@ class FailingCalls:
             with suppress(OSError, struct.error):  # It was killed meanwhile.
                 self.cache.note(call, name, files, answer)
         length = length_of(call, name) if kind == "write" else 0
-        self.made.append(Made(kind, made.number, name, made.files, creates, length, answer))
+        beyond = "" if self.faults else beyond_account(call, name)
+        self.made.append(replace(made, length=length, answer=answer, beyond=beyond))
         return answer
 
 
@@ -207,8 +211,7 @@ class _Armed:
             self._over = self.fired > 0 and not fault.errno
             return half
         self.fired += 1
-        first = 2 if fault.short else 1
-        self._over = self.fired - first + 1 >= {"once": 1, "twice": 2}.get(fault.times, 10**9)
+        self._over = self.fired - fault.short >= {"once": 1, "twice": 2, "and-next": 2}.get(fault.times, 10**9)
         return -getattr(errno, fault.errno)  # type: ignore[no-any-return]  # a number
 
     def _is_first(self, made: Made) -> bool:
@@ -220,7 +223,9 @@ class _Armed:
     def _is_next(self, made: Made) -> bool:
         """Whether a call after the first one is concerned, too."""
         fault = self.fault
-        if fault.times in ("once", "twice") or fault.errno not in (*_NO_ROOM, "EROFS"):
+        if fault.times == "and-next" and self.fired > fault.short:
+            return made.calls != "read"
+        if fault.times in ("once", "twice", "and-next") or fault.errno not in (*_NO_ROOM, "EROFS"):
             return made.calls == fault.calls
         if fault.errno == "EROFS":
             return made.calls != "read"

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +32,7 @@ from crashmatrix.scenarios.processes.calls.arguments import descriptor, int32, o
 from crashmatrix.scenarios.processes.calls.long_writes import WRITES, written_range
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 
-__all__ = ["PAGE", "SIZE_MAX", "CachedFile", "PageCache"]
+__all__ = ["PAGE", "SIZE_MAX", "CachedFile", "PageCache", "beyond_account"]
 
 SIZE_MAX: Final = 4 << 20
 """Larger files are left out."""
@@ -39,6 +40,7 @@ SIZE_MAX: Final = 4 << 20
 PAGE: Final = 4096
 
 _FSYNCS = ("fsync", "fdatasync")
+_OTHER_SYNCS = ("msync", "syncfs", "sync_file_range")
 _PAST_THE_CACHE = os.O_SYNC | os.O_DSYNC | os.O_DIRECT
 _RWF_SYNCS = 0x02 | 0x04
 _TRUNCATES = ("truncate", "ftruncate")
@@ -107,7 +109,7 @@ class PageCache:
         """Take note of a call that is about to be done, or was answered in the kernel's place."""
         if name in _FSYNCS:
             self._sync(call, failed=answer is not None)
-        elif name in ("msync", "syncfs", "sync_file_range"):
+        elif name in _OTHER_SYNCS:
             self._blind = True
         elif name in ("unlink", "unlinkat", "rename", "renameat", "renameat2") and answer is None:
             with suppress(OSError):  # Its inode may be another file's soon.
@@ -153,6 +155,23 @@ class PageCache:
             return
         file = self._files.setdefault(inode, CachedFile())
         file.failed(content) if failed else file.synced(content)
+
+
+def beyond_account(call: Call, name: str) -> str:
+    """Return what a call is, in words, if there is no account here of what its failure leaves; else nothing."""
+    if name in _OTHER_SYNCS:
+        return name
+    with suppress(OSError, struct.error):  # It was killed meanwhile.
+        if name in _FSYNCS and stat.S_ISDIR(os.stat(_fd(call)).st_mode):  # noqa: PTH116  # as above
+            return "sync of a folder"
+        if name in WRITES and _is_synced(call, name):
+            return "write through O_SYNC or O_DSYNC"
+    return ""
+
+
+def _is_synced(call: Call, name: str) -> bool:
+    flags = descriptor(call, call.arguments[0])["flags"]
+    return bool(flags & (os.O_SYNC | os.O_DSYNC)) or (name == "pwritev2" and bool(call.arguments[5] & _RWF_SYNCS))
 
 
 def _changed(call: Call, name: str) -> tuple[int, int | None] | None:

@@ -58,6 +58,14 @@ TABLE: list[tuple[str, list[str], str, list[str]]] = [
     ("write@2~short~once", WRITES, ". 6 3 6 6", ["a 21"]),
     ("write@2~short+ENOSPC~once", WRITES, ". 6 3 ENOSPC 6", ["a 15"]),
     ("write@2~short+EIO~on", WRITES, ". 6 3 EIO EIO", ["a 9"]),
+    ("write@2~EIO~and-next", ["open a", "write a 6", "write a 6", "truncate a", "write a 6"], ". 6 EIO EIO 6", ["a 12"]),
+    ("write@1~EIO~and-next", ["open a", "write a 6", "fsync a", "truncate a"], ". EIO EIO .", ["a 0"]),
+    (
+        "write@1~short+ENOSPC~and-next",
+        ["open a", "write a 6", "fsync a", "write a 6", "truncate a", "truncate a"],
+        ". 3 . ENOSPC ENOSPC .",
+        ["a 0"],
+    ),
     ("write@1~short~once", ["open a", "write a 1", "write a 4"], ". 1 4", ["a 5"]),  # One byte has no half.
     ("open@1~EROFS~once", ["open a", "open a"], "EROFS .", ["a 0"]),
     ("fsync@2~EIO~once", ["open a", "fsync a", "fdatasync a", "fsync a"], ". . EIO .", ["a 0"]),

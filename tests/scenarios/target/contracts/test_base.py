@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from crashmatrix import Promises, UsageError, Verdict
-from crashmatrix.scenarios.target.contract import Contract, ExactlyOnce, Violation, judge_safely
+from crashmatrix.scenarios.target.contract import Contract, ExactlyOnce, Violation, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Item
+from tests import ROOT
 
 
 @pytest.mark.parametrize("journal", ["attempt:v 1|ack:w 1", "attempt:v 1|ack 1", "attempt 1|fail:v 1"])
@@ -20,6 +23,21 @@ def test_an_end_belongs_to_its_writer(journal: str) -> None:
     violation = judge_safely(ExactlyOnce(), promises, [1])
     assert violation is not None
     assert violation.verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("recovered", "verdict"), [([2], None), ([3], None), ([1], "loses"), ([4], "loses"), ([], "loses"), ([2, 3], "loses")]
+)  # fmt: skip
+def test_documented_contract(recovered: list[int], verdict: str | None) -> None:
+    """The contract of one's own in the documentation runs as it stands there, as that of a target."""
+    text = (ROOT / "docs" / "contracts.md").read_text()
+    (program,) = re.findall(r"```python\n(from crashmatrix import Contract.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program, names)  # our own documentation
+    contract = contract_named(names["Numbers"].contract)
+    promises = Promises.parse(b"attempt 2\nack 2\nattempt 3\n", [1])
+    found = judge_safely(contract, promises, recovered)
+    assert (found and found.verdict) == verdict, found
 
 
 LOSES, CORRUPT = Violation(Verdict.LOSES, "gone"), Violation(Verdict.CORRUPT, "other bytes")
