@@ -34,7 +34,7 @@ class NotesItsBoot(Synced):
 
 
 def test_each_recording_has_an_id_of_its_own() -> None:
-    """It has the form of the kernel's, and is the same whenever it is asked for."""
+    """It has the form of the kernel's, and is the same each time."""
     ids = [boot_after(name) for name in ("ext4~none~0", "ext4~none~1", "ext4~none~0")]
     assert ids[0] == ids[2] != ids[1]
     assert all(str(uuid.UUID(each)) == each for each in ids)
