@@ -102,6 +102,8 @@ def merge(
         started=min(filter(None, (summary.started for summary in summaries)), default=""),
         missing_shards=[f"{number}/{of}" for number in range(1, of + 1) if f"{number}/{of}" not in have],
         findings=_findings(summaries, out),
+        target_file=first.target_file,
+        target_digest=first.target_digest,
     )
     for name in dict.fromkeys(name for summary in summaries for name in summary.experiments):
         mine = [result for result in results if result.experiment == name]

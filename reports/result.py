@@ -249,6 +249,8 @@ class RunSummary:
         shard: ``I/N`` if this is the I-th of N parts of a run: the verdict covers that part only.
         missing_shards: the parts that a merged report lacks.
         findings: explained kinds of violation; `crashmatrix.reports.findings` groups all other results.
+        target_file: the absolute path of the file that the target was in; empty for one that is built in.
+        target_digest: a digest of that file.
     """
 
     target: str
@@ -263,6 +265,8 @@ class RunSummary:
     shard: ShardName = ""
     missing_shards: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    target_file: str = ""
+    target_digest: str = ""
 
     @property
     def verdict(self) -> Verdict:

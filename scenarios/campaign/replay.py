@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crashmatrix.reports import RunSummary, read_summary
 from crashmatrix.scenarios.campaign.experiments import kind_of
 from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.resume import digest_of
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import CrashedFolder, Scenario, StoredRun
 from crashmatrix.scenarios.judging.checker import Checked, Checker
+from crashmatrix.scenarios.systems.loading import Target
 
-__all__ = ["Replayed", "check_trusted", "crashed", "replay"]
+__all__ = ["Replayed", "changed", "check_trusted", "crashed", "replay"]
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,29 @@ def check_trusted(report: Path) -> None:
     Raises:
         UsageError, crashmatrix.reports.ReportError: it is not trusted, or there is no report.
     """
-    name = read_summary(report).target
-    file = name if name.endswith(".toml") else name.rpartition(":")[0]
-    if not file.endswith((".py", ".toml")):
+    plan = _plan(read_summary(report), report)
+    file = Target(plan.target).place
+    if file is None:
         return
     whole = Path(file).resolve()
     if not whole.is_relative_to(Path.cwd().resolve()) or whole.is_relative_to(report.resolve()):
         raise UsageError(
-            f"the report names the target {name}, and a replay runs that file: look at it, then add --trust"
+            f"the report names the target {plan.target}, and a replay runs that file: look at it, then add --trust"
         )
+
+
+def changed(report: Path) -> str:
+    """Say that the target's file is not as it was when the report was made; empty if it is, or if the report does not tell.
+
+    Raises:
+        UsageError, crashmatrix.reports.ReportError: there is no report, or its target is gone.
+    """
+    summary = read_summary(report)
+    file = Target(_plan(summary, report).target).file
+    if not summary.target_digest or file is None or digest_of(file) == summary.target_digest:
+        return ""
+    before = f"; the report's was {summary.target_file}" if str(file) != summary.target_file else ""
+    return f"the target has changed since the report: {file}{before}"
 
 
 def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
@@ -56,7 +72,7 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
         EnvironmentLacks: this machine cannot replay it.
     """
     summary = read_summary(report)
-    plan = Plan.from_summary(summary, report)
+    plan = _plan(summary, report)
     if keep is not None:
         _check_new(keep)
     checked = _scenario(scenario, plan, summary).replay(lambda: _bench(plan), keep)
@@ -71,9 +87,31 @@ def crashed(scenario: str, report: Path) -> Iterator[CrashedFolder]:
         UsageError, EnvironmentLacks, crashmatrix.reports.ReportError: no such report or scenario, or nothing to look at.
     """
     summary = read_summary(report)
-    plan = Plan.from_summary(summary, report)
+    plan = _plan(summary, report)
     with _scenario(scenario, plan, summary).crashed(lambda: _bench(plan)) as left:
         yield left
+
+
+def _plan(summary: RunSummary, report: Path) -> Plan:
+    """Return the plan of a report, whose target is in the file that the report names, though another folder is current now.
+
+    A report of another machine may name a file that is not here: then it is the one of that name below the current folder.
+
+    Raises:
+        UsageError: neither is there.
+    """
+    plan = Plan.from_summary(summary, report)
+    place = Target(plan.target).place
+    if place is None or not summary.target_file or summary.target_file == str(Path(place).absolute()):
+        return plan
+    if Path(summary.target_file).is_file():
+        return replace(plan, target=summary.target_file + plan.target.removeprefix(place))
+    if not Path(place).is_file():
+        raise UsageError(
+            f"the report's target {plan.target} was in {summary.target_file}, which is not there; bring the file back, "
+            f"or go to the folder in which {place} is now"
+        )
+    return plan
 
 
 def _scenario(name: str, plan: Plan, summary: RunSummary) -> Scenario:

@@ -6,7 +6,6 @@ The same plan of the same target, judged by the same versions. Otherwise its jud
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from crashmatrix.scenarios.campaign.versions import PACKAGES, versions
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.loading import Target
 
-__all__ = ["as_reported", "finished_report", "program_of", "refuse_other_run"]
+__all__ = ["as_reported", "digest_of", "finished_report", "program_of", "refuse_other_run"]
 
 _KEY = "plan"
 
@@ -91,11 +90,12 @@ def as_reported(value: dict[str, Any]) -> dict[str, Any]:
 
 def program_of(plan: Plan) -> str:
     """Return a digest of the file that the target lives in; empty if it cannot be read, which loading it will report."""
-    target = Target(plan.target)
-    place = target.place
-    if place is None and (spec := importlib.util.find_spec(target.module) if target.module else None):
-        place = spec.origin
+    return digest_of(Target(plan.target).file)
+
+
+def digest_of(file: Path | None) -> str:
+    """Return a digest of a file; empty if there is none, or it cannot be read."""
     try:
-        return hashlib.sha256(Path(place or "").read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else ""
     except OSError:
         return ""

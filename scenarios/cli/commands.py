@@ -67,11 +67,13 @@ def replay_(
     trust: Annotated[bool, typer.Option("--trust", help="Run the report's target, wherever its file is.")] = False,
 ) -> None:
     """Run one scenario of a report again: kill the process at the same place, or rebuild the disk that a power cut left."""
-    from crashmatrix.scenarios.campaign.replay import check_trusted, replay
+    from crashmatrix.scenarios.campaign.replay import changed, check_trusted, replay
     from crashmatrix.scenarios.cli.shell import open_shell
 
     if not trust:
         check_trusted(report)
+    if remark := changed(report):
+        _say(remark)
     if shell:
         if keep is not None:
             raise UsageError("--shell and --keep are two runs; choose one of them")

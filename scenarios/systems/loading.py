@@ -101,6 +101,18 @@ class Target:
         return View(folder, notes, needed_folders([Path(self.place)] if self.place else ()), workspace)
 
     @property
+    def file(self) -> Path | None:
+        """The absolute path of the file that the system lives in; None if there is none, which loading it will report."""
+        place = self.place
+        if place is None and self.module:
+            try:
+                spec = importlib.util.find_spec(self.module)
+            except (Exception, SystemExit):  # It imports the packages above the module.
+                return None
+            place = spec.origin if spec else None
+        return Path(place).absolute() if place and Path(place).is_file() else None
+
+    @property
     def place(self) -> str | None:
         """The file that the system lives in, as named; None for a module."""
         name = self.name if self.name.endswith(".toml") else self.module
