@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
-from crashmatrix.reports import RunSummary, read_summary
+from crashmatrix.reports import RunSummary, read_results, read_summary
 from crashmatrix.scenarios.campaign.experiments import kind_of
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.resume import digest_of
@@ -76,6 +77,8 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
     if keep is not None:
         _check_new(keep)
     checked = _scenario(scenario, plan, summary).replay(lambda: _bench(plan), keep)
+    if checked.unmet and (unknown := _not_in(report, summary, scenario)):
+        raise UsageError(unknown)
     return Replayed(checked, keep if keep is not None and keep.exists() else None)
 
 
@@ -112,6 +115,19 @@ def _plan(summary: RunSummary, report: Path) -> Plan:
             f"or go to the folder in which {place} is now"
         )
     return plan
+
+
+def _not_in(report: Path, summary: RunSummary, scenario: str) -> str:
+    """Say that a report has no such scenario, and which one is like it; empty if it has it."""
+    names = [*(result.id for result in read_results(report)), *(finding.example for finding in summary.findings)]
+    if scenario in names:
+        return ""
+    near = get_close_matches(scenario, names, 1)
+    return f"{report} has no scenario {scenario!r}, and no run came to it; {_hint(near)}"
+
+
+def _hint(near: list[str]) -> str:
+    return f"the nearest that it has is {near[0]}" if near else "results.jsonl lists those that it has"
 
 
 def _scenario(name: str, plan: Plan, summary: RunSummary) -> Scenario:

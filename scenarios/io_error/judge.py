@@ -52,7 +52,8 @@ class Judge:
         if run.senseless:
             return {REOPENED: (Checked(Verdict.UNKNOWN, run.senseless), None)}
         if run.fired is None:
-            return {REOPENED: (Checked(Verdict.UNKNOWN, f"the fault did not fire: {_unmet(fault, run)}"), None)}
+            why = f"the fault did not fire: {_unmet(fault, run)}"
+            return {REOPENED: (Checked(Verdict.UNKNOWN, why, unmet=isinstance(run.result, Returned)), None)}
         judged: Judged = {
             ending: (self._state(state), state) for ending, state in run.states.items() if ending != REOPENED
         }

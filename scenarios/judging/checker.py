@@ -82,6 +82,7 @@ class Checked:
     declared: dict[str, tuple[str, str]] = field(default_factory=dict)
     recovered: Recovered | None = None
     passed: tuple[str, ...] = ()
+    unmet: bool = False  # Nothing was crashed: the run came to its end without coming to the scenario's place.
 
 
 class Checker:
@@ -298,8 +299,7 @@ class Checker:
         """Snapshot a recovered folder, if it still is one."""
         tree = self.store.capture(root)
         if tree.unusable:
-            verdict, text = tree.unusable
-            raise CheckEnded(verdict, f"after recovery, {text}")
+            raise CheckEnded(tree.unusable[0], f"after recovery, {tree.unusable[1]}")
         return tree
 
     def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises, before: Tree) -> None:

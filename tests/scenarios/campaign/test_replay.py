@@ -56,6 +56,11 @@ def test_what_a_replay_refuses(tmp_path: Path) -> None:
         replay("kill:workload.end@1", report, report / "summary.md" / "x")
     with pytest.raises(UsageError, match="is not a scenario id"):
         replay("workload.end@1", report, None)
+    for name, near in [("kill:workload.ned@1", "kill:workload.end@1"), ("kill:workload.end@7", "kill:workload.end@1")]:
+        with pytest.raises(
+            UsageError, match=rf"has no scenario '{name}', and no run .* nearest that it has is {near}$"
+        ):
+            replay(name, report, None)
     kept = replay("kill:workload.end@1", report, tmp_path / "kept").kept
     assert kept is not None
     assert {entry.name for entry in kept.iterdir()} == {"crashed", "journal", "recovered"}
