@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from crashmatrix.reports.findings import moved_command
 from crashmatrix.reports.formats.text import counted, visible
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
@@ -77,7 +78,7 @@ def _show(state: SoakState, report: Path) -> None:
             f"  {counted(finding.scenarios, 'scenario')} with {counted(len(finding.seeds), 'seed')}, first with seed "
             f"{finding.seeds[0]}"
         )
-        _out.print(f"  again: {visible(finding.replay)}")
+        _out.print(f"  again: {visible(moved_command(finding.replay, report / finding.report))}")
     more = "; 1 more begun and not finished" if state.begun else ""
     _out.print(
         f"\n{state.verdict}: {counted(state.seeds_done, 'seed')}, {counted(state.scenarios, 'scenario')}, "
