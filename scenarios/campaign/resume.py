@@ -17,7 +17,7 @@ from crashmatrix.scenarios.campaign.versions import PACKAGES, versions
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.loading import Target
 
-__all__ = ["as_reported", "digest_of", "finished_report", "program_of", "refuse_other_run"]
+__all__ = ["as_reported", "digest_of", "finished_report", "in_words", "program_of", "refuse_other_run"]
 
 _KEY = "plan"
 
@@ -32,8 +32,8 @@ def refuse_other_run(plan: Plan, ledger: Ledger) -> None:
     for name, value in mine.items():
         if theirs.get(name) != value:
             raise UsageError(
-                f"the unfinished run in {plan.report} differs in {name} ({theirs.get(name)}, not {value}); run it with its own "
-                "options, or without --resume to begin anew"
+                f"the unfinished run in {plan.report} differs in {_difference(plan, name, theirs.get(name), value)}, or without "
+                "--resume to begin anew"
             )
 
 
@@ -55,16 +55,36 @@ def finished_report(plan: Plan) -> tuple[RunSummary, list[ScenarioResult]] | Non
         "shard": str(plan.shard),
         "options": as_reported(plan.settings()),
     }
-    theirs = {"target": summary.target, "seed": summary.seed, "shard": summary.shard, "options": summary.options}
+    theirs: dict[str, Any] = {
+        "target": summary.target,
+        "seed": summary.seed,
+        "shard": summary.shard,
+        "options": summary.options,
+    }
     if plan.or_alternative:  # It may have been run on another filesystem than the plan's.
         mine["options"]["filesystems"] = summary.options.get("filesystems")
+    mine, theirs = {**mine.pop("options"), **mine}, {**theirs.pop("options"), **theirs}
     for name, value in mine.items():
-        if theirs[name] != value:
+        if theirs.get(name) != value:
+            was, now = in_words(theirs.get(name)), in_words(value)
             raise UsageError(
-                f"{plan.report} has the finished report of another run: its {name} was {theirs[name]}, not {value}; "
+                f"{plan.report} has the finished report of another run: its {name} was {was}, not {now}; "
                 "name another directory with --report, or run without --resume to replace it"
             )
     return summary, results
+
+
+def in_words(value: object) -> str:
+    """Return an option's value for people."""
+    return "the default" if value is None else str(value)
+
+
+def _difference(plan: Plan, name: str, theirs: object, mine: object) -> str:
+    """Say what differs, and how to go on with the unfinished run."""
+    if name == "program":
+        file = Target(plan.target).file
+        return f"the program: {file or plan.target} has changed since; bring it back as it was and run again"
+    return f"{name} ({in_words(theirs)}, not {in_words(mine)}); run it with its own options"
 
 
 def _described(plan: Plan) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from crashmatrix.reports.formats.text import counted
 from crashmatrix.reports.several.collection import Collection
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.resume import as_reported
+from crashmatrix.scenarios.campaign.resume import as_reported, in_words
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import Listener
 
@@ -112,8 +112,8 @@ class Soak:
         for name, value in mine.items():
             if state.plan.get(name) != value:
                 raise UsageError(
-                    f"the soak in {directory.directory} differs in {name} ({state.plan.get(name)}, not {value}); go on with "
-                    "its own options, or name a new directory with --report"
+                    f"the soak in {directory.directory} differs in {name} ({in_words(state.plan.get(name))}, not "
+                    f"{in_words(value)}); go on with its own options, or name a new directory with --report"
                 )
         return state
 

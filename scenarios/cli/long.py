@@ -29,7 +29,7 @@ _out = Console(soft_wrap=True, markup=False, highlight=False)
 def soak(
     target: Annotated[str, typer.Argument(help="As for crashmatrix run.")],
     hours: Annotated[float, typer.Option(min=0.001, help="How long, over all restarts in the same directory.")],
-    experiments: Annotated[str, typer.Option(help=f"Experiments: {','.join(EXPERIMENTS)}.")] = "",
+    experiments: Annotated[str | None, typer.Option(help=f"Experiments: {','.join(EXPERIMENTS)}.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     budget: Annotated[int | None, typer.Option(min=1, help="As for crashmatrix run.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Scenarios judged at a time.")] = 2,

@@ -36,7 +36,7 @@ from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.tasks.memory import Memory
 from crashmatrix.scenarios.judging.tasks.pool import Pool
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
-from crashmatrix.scenarios.judging.words import advice_on, by_server
+from crashmatrix.scenarios.judging.words import advice_on, by_server, where
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
@@ -125,7 +125,7 @@ class Checker:
     def must(self, what: str, result: JobResult[T]) -> T:
         """Return the value that a job returned. Raises TargetFails if the job ended otherwise."""
         if not isinstance(result, Returned):
-            how, name = without_paths(str(result)), self.target.name
+            how, name = without_paths(str(result)) + where(result), self.target.name
             raise TargetFails(f"{what} of {name} {how}; it must work before it can be crashed{advice_on(how)}")
         return result.value
 

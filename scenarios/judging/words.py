@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from crashmatrix.reports import Event
 from crashmatrix.reports.formats.text import counted
+from crashmatrix.scenarios.judging.locations import raised_at
+from crashmatrix.scenarios.processes.result import JobResult, Raised
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, acknowledgements, parse
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "latest",
     "noted",
     "shown",
+    "where",
 ]
 
 EVENTS_MAX = 200
@@ -103,3 +106,9 @@ def advice_on(how: str) -> str:
     if os.strerror(errno.EROFS) not in how:
         return ""
     return ". It may write to its folder, its workspace and /tmp only; `setup`, or `build`, may write anywhere"
+
+
+def where(result: JobResult[object]) -> str:
+    """Return the line of the target that raised, in brackets after a space; empty if nothing was raised, or none is known."""
+    place = raised_at(result.traceback) if isinstance(result, Raised) else ""
+    return f" ({place})" if place else ""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import hashlib
 import importlib
@@ -183,14 +184,17 @@ def load(name: str) -> type[SystemUnderTest]:
     where, colon, attribute = _place(name).rpartition(":")
     if not colon and not _family(name):
         raise UsageError(
-            f"no target {name!r}; `crashmatrix targets` lists them, or name package.module:Class, file.py:Class or file.toml"
+            f"no target {name!r}{_like(name)}; `crashmatrix targets` lists them, or name package.module:Class, file.py:Class or "
+            "file.toml"
         )
     try:
         if name in BUILT_IN:
             return _built_in(name)
         return _class_in(load_module(where), where, attribute)
-    except UsageError:
+    except UsageError as error:
         if name in BUILT_IN or not _family(name):
+            if isinstance(error.__cause__, ModuleNotFoundError) and _like(name):
+                raise UsageError(f"no target {name!r}{_like(name)}") from None
             raise
         raise UsageError(f"no target {name!r}; there are {', '.join(_family(name))}") from None
 
@@ -205,6 +209,12 @@ def _built_in(name: str) -> type[SystemUnderTest]:
 def _family(name: str) -> list[str]:
     """The built-in targets whose names begin like this one."""
     return [known for known in BUILT_IN if known.partition(":")[0] == name.partition(":")[0]]
+
+
+def _like(name: str) -> str:
+    """Name the built-in target that is spelt most like this one; empty if none is."""
+    near = difflib.get_close_matches(name, BUILT_IN, 1, 0.8)
+    return f"; the nearest is {near[0]}" if near else ""
 
 
 def _class_in(module: ModuleType, where: str, attribute: str) -> type[SystemUnderTest]:

@@ -165,7 +165,12 @@ def test_power_killed_and_resumed(results: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "differs"),
-    [({"budget": 4}, "budget (30, not 4)"), ({"seed": 1}, "seed (0, not 1)"), ({"experiments": ()}, "experiments")],
+    [
+        ({"budget": 4}, "budget (30, not 4)"),
+        ({"budget": None}, "budget (30, not the default)"),
+        ({"seed": 1}, "seed (0, not 1)"),
+        ({"experiments": ()}, "experiments"),
+    ],
 )
 def test_another_run_is_refused(changes: dict[str, Any], differs: str, tmp_path: Path) -> None:
     """An unfinished run is gone on with under its own plan only."""
@@ -177,6 +182,22 @@ def test_another_run_is_refused(changes: dict[str, Any], differs: str, tmp_path:
         refuse_other_run(replace(plan, workers=7, resume=True, cluster="local:2"), writer.ledger)
         with pytest.raises(UsageError, match=f"differs in {re.escape(differs)}"):
             refuse_other_run(replace(plan, **changes), writer.ledger)
+
+
+def test_a_changed_program_is_refused(tmp_path: Path) -> None:
+    """An unfinished run is not gone on with by other code: the file is named, and what to do."""
+    store = tmp_path / "store.py"
+    store.write_text("")
+    plan = replace(plan_of("kill", tmp_path / "report"), target=f"{store}:Store")
+    with ReportWriter(plan.report) as writer:
+        refuse_other_run(plan, writer.ledger)
+        writer.add(RESULT)
+    store.write_text("# mended")
+    with (
+        ReportWriter(plan.report, resume=True) as writer,
+        pytest.raises(UsageError, match=rf"differs in the program: {store} has changed since; .* without --resume"),
+    ):
+        refuse_other_run(plan, writer.ledger)
 
 
 def test_a_finished_run_is_shown(tmp_path: Path) -> None:
@@ -191,6 +212,8 @@ def test_a_finished_run_is_shown(tmp_path: Path) -> None:
         assert (finished_report(plan) is None) is interrupted
     with pytest.raises(UsageError, match="finished report of another run: its seed was 0, not 1"):
         finished_report(replace(plan, seed=1))
+    with pytest.raises(UsageError, match="another run: its budget was 30, not the default"):
+        finished_report(replace(plan, budget=None))
     again = Campaign(replace(plan, resume=True))
     again.run()
     assert again.results == [RESULT]
