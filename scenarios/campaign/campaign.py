@@ -101,6 +101,8 @@ class Campaign:
                 self._finish(writer)
                 raise
             self.summary.interrupted = self._cut
+            if self._cut:
+                self.summary.not_run["the rest of the plan"] = f"{self._reached}; go on with --resume, or run again"
             self._finish(writer)
 
     @contextmanager

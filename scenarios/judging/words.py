@@ -33,14 +33,15 @@ _SHOWN_CHARACTERS = 80
 
 
 def besides_the_contract(verified: str, repeated: int) -> str:
-    """Say what was checked besides the contract.
+    """Say what was checked besides the contract; empty if nothing was.
 
     Args:
         verified: where the system's own `verify` passed; empty if nowhere.
         repeated: in how many recovered folders recovery was repeated.
     """
-    own = f"the system's own verify passed in {verified}; " if verified else ""
-    return f"besides the contract: {own}recovery was repeated in {counted(repeated, 'recovered folder')}"
+    own = f"the system's own verify passed in {verified}" if verified else ""
+    again = f"recovery was repeated in {counted(repeated, 'recovered folder')}" if repeated else ""
+    return f"besides the contract: {'; '.join(filter(None, [own, again]))}" if own or again else ""
 
 
 def acknowledged(lines: Sequence[str], initial: int = 0) -> str:

@@ -304,8 +304,9 @@ class PowerExploration:
             f"{counted(images, 'distinct image')} enumerated, {counted(judged, 'crash state')} judged in "
             f"{counted(mounted, 'mount')}"
         )
-        self.notes += [coverage_in_words(recordings), checks_in_words(self._verified, recordings)]
-        self.notes += filter(None, [restarts_in_words(restarts, made.places_known, made.missed)])
+        checks = checks_in_words(self._verified, recordings)
+        restarted = restarts_in_words(restarts, made.places_known, made.missed)
+        self.notes += filter(None, [coverage_in_words(recordings), checks, restarted])
         if self.checker.system.can_resume():
             self._account_of_lives(sum(recording["second_lives"] for recording in recordings), resumed)
         self.notes += filter(None, [Patience(self.checker.system.seconds_max, self._learnt, tries=2).rule])

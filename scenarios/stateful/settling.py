@@ -3,7 +3,7 @@
     push 1 (ends)    push 1 (killed)    crash: [1]        the second push is forgotten
     push 1 (ends)    push 1 (killed)    crash: [1, 1]     it came back, and counts from now on
 
-Equal items are attempts of their own, so an attempt cannot be told by its item. It came back if the contract is broken without
+Equal items are attempts of their own, so its item does not identify an attempt. It came back if the contract is broken without
 it. If the contract holds without it, nothing that came back is its work, or it changed nothing that a reader can tell.
 """
 

@@ -61,7 +61,17 @@ def test_missing_fields_of_a_summary(name: str) -> None:
     """A summary's fields are read like a line's. Its verdict follows from the rest; its format is checked elsewhere."""
     stored = summary([]).to_json()
     del stored[name]
-    if name in {"format", "verdict", "started", "shard", "missing_shards", "required", "findings"}:
+    if name in {
+        "format",
+        "verdict",
+        "started",
+        "shard",
+        "missing_shards",
+        "required",
+        "findings",
+        "target_file",
+        "target_digest",
+    }:
         assert RunSummary.from_json(stored) == summary([])
     else:
         with pytest.raises(Invalid, match=f"^{name}: is missing$"):

@@ -86,7 +86,7 @@ def test_the_file_of_the_report_is_run(tmp_path: Path) -> None:
     (tmp_path / "there" / "store.py").write_text("raise SystemExit(7)")
     assert crashmatrix(*again, cwd=tmp_path / "there").stdout == "kill:workload.end@1: safe\n"
     with (tmp_path / "here" / "store.py").open("a") as file:
-        file.write("# mended\n")
+        file.write("# changed\n")
     said = crashmatrix(*again, cwd=tmp_path / "there").stdout.splitlines()
     assert said == [
         f"the target has changed since the report: {tmp_path}/here/store.py", "kill:workload.end@1: safe"
@@ -94,7 +94,7 @@ def test_the_file_of_the_report_is_run(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report says where it was. A file of its name below the current folder is run, and told from it by its digest."""
+    """The report says where it was. A file of its name in the current folder is run, if need be with a remark."""
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
     report = report_of(tmp_path / "here", "store.py:Store", "0" * 16)

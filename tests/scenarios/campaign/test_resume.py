@@ -192,7 +192,7 @@ def test_a_changed_program_is_refused(tmp_path: Path) -> None:
     with ReportWriter(plan.report) as writer:
         refuse_other_run(plan, writer.ledger)
         writer.add(RESULT)
-    store.write_text("# mended")
+    store.write_text("# changed")
     with (
         ReportWriter(plan.report, resume=True) as writer,
         pytest.raises(UsageError, match=rf"differs in the program: {store} has changed since; .* without --resume"),
