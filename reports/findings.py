@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from crashmatrix.reports.result import Finding, ScenarioResult
+from crashmatrix.reports.result import Finding, RunSummary, ScenarioResult
 from crashmatrix.reports.temporary_names import as_pattern
 from crashmatrix.reports.verdict import Verdict
 
-__all__ = ["Group", "better", "finding_id", "finding_ids", "group", "normalised"]
+__all__ = ["Group", "better", "finding_id", "finding_ids", "group", "moved", "moved_command", "normalised"]
 
 _VARYING = re.compile(
     r"""
@@ -112,3 +114,18 @@ def _plain(name: str, found: list[ScenarioResult]) -> Finding:
         explanation=tuple(filter(None, [example.explanation])),
         replay=example.replay,
     )
+
+
+def moved(
+    summary: RunSummary, results: Iterable[ScenarioResult], directory: Path
+) -> tuple[RunSummary, list[ScenarioResult]]:
+    """Return a report with commands that name the directory in which it is now, as the reader names it."""
+    findings = [replace(each, replay=moved_command(each.replay, directory)) for each in summary.findings]
+    here = [replace(result, replay=moved_command(result.replay, directory)) for result in results]
+    return replace(summary, findings=findings), here
+
+
+def moved_command(command: str, directory: Path) -> str:
+    """Return a replay command with another report directory."""
+    start, option, _ = command.rpartition(" --report ")
+    return f"{start}{option}{shlex.quote(str(directory))}" if option else command

@@ -7,13 +7,12 @@ shard's report is missing or interrupted, or if the shards planned different cra
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from crashmatrix.reports.findings import better, finding_ids
+from crashmatrix.reports.findings import better, finding_ids, moved_command
 from crashmatrix.reports.folder import Folder, NotAFile, is_leftover
 from crashmatrix.reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult
 from crashmatrix.reports.store import TRACES, ReportError, ReportWriter, keep_trace, read_report
@@ -91,7 +90,7 @@ def merge(
     summaries = [summary for summary, _ in parts]
     of = _check(summaries)
     results = _together(result for _, found in parts for result in found)
-    results = [replace(result, replay=_moved(result.replay, out)) for result in results]
+    results = [replace(result, replay=moved_command(result.replay, out)) for result in results]
     first = summaries[0]
     have = {summary.shard for summary in summaries}
     merged = RunSummary(
@@ -107,6 +106,8 @@ def merge(
         findings=_findings(summaries, out),
         plan=_plan(summaries),
         chosen=list(dict.fromkeys(name for summary in summaries for name in summary.chosen)),
+        target_file=first.target_file,
+        target_digest=first.target_digest,
     )
     for name in dict.fromkeys(name for summary in summaries for name in summary.experiments):
         mine = [result for result in results if result.experiment == name]
@@ -188,12 +189,6 @@ def _together(results: Iterable[ScenarioResult]) -> list[ScenarioResult]:
     return list(kept.values())
 
 
-def _moved(command: str, out: Path) -> str:
-    """Return the replay command with the merged report's name."""
-    start, option, _ = command.rpartition(" --report ")
-    return f"{start}{option}{shlex.quote(str(out))}" if option else command
-
-
 def _findings(summaries: list[RunSummary], out: Path) -> list[Finding]:
     """Return each finding once: from the shard that explains most, with the counts of all shards.
 
@@ -210,7 +205,7 @@ def _findings(summaries: list[RunSummary], out: Path) -> list[Finding]:
         best = better(known, finding) if known.id == finding.id else known
         also = tuple(dict.fromkeys((*known.also, *finding.also)))
         found[known.id] = replace(best, count=known.count + finding.count, also=also)
-    return [replace(finding, replay=_moved(finding.replay, out)) for finding in found.values()]
+    return [replace(finding, replay=moved_command(finding.replay, out)) for finding in found.values()]
 
 
 def _versions(summaries: list[RunSummary]) -> dict[str, str]:

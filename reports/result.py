@@ -242,7 +242,8 @@ class RunSummary:
         experiments: the experiments that were run, by name.
         seed: the seed of every random choice.
         versions: versions of the kernel, Python and packages, by name.
-        not_run: each experiment that was left out, or part of one (``power on ext4``), with the reason and the remedy.
+        not_run: each experiment that was left out, or part of one (``power on ext4``), or ``the rest of the plan``, with the
+            reason and the remedy.
         required: experiments without which the verdict is at best unknown.
         interrupted: whether the run was stopped before it finished its plan.
         started: when, in UTC: ``2026-01-31T12:00:00``; empty if unknown.
@@ -251,6 +252,8 @@ class RunSummary:
         plan: what the judgements depend on, as the run was started; ``--resume`` and ``merge`` compare it. Empty if unknown.
         chosen: the experiments that were to run and could be, those of which a shard has no part, too. Empty if unknown.
         findings: explained kinds of violation; `crashmatrix.reports.findings` groups all other results.
+        target_file: the absolute path of the file that the target was in; empty for one that is built in.
+        target_digest: a digest of that file.
     """
 
     target: str
@@ -267,6 +270,8 @@ class RunSummary:
     findings: list[Finding] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)
     chosen: list[str] = field(default_factory=list)
+    target_file: str = ""
+    target_digest: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -290,7 +295,7 @@ class RunSummary:
         for shard in self.missing_shards:
             gaps[f"shard {shard}"] = "its report is missing; run it, and merge again"
         if self.interrupted:
-            gaps["the rest of the plan"] = "the run was interrupted; go on with --resume, or run again"
+            gaps.setdefault("the rest of the plan", "the run was interrupted; go on with --resume, or run again")
         return gaps
 
     @property

@@ -227,7 +227,7 @@ def _summary(directory: Path) -> tuple[RunSummary, int]:
             document = parsed(_read(directory / "summary.json"))
         except (FileNotFoundError, NotADirectoryError):
             raise ReportError(
-                f"no finished report in {directory}; name its directory with --report, or make one: crashmatrix run"
+                f"no finished report in {directory}; name a directory that has one, or make one: crashmatrix run"
             ) from None
         form = checked(document, _Format).format
         if form > FORMAT:

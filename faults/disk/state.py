@@ -81,7 +81,8 @@ class CrashState:
         except (ValueError, IndexError) as error:
             if isinstance(error, InvalidState):
                 raise
-            raise InvalidState(f"{text!r} is not the id of a crash state: {error}", remedy) from error
+            what = "is not the id of a crash state, which reads CUT-KEPT, such as 241-none, 241-all or 241-3f"
+            raise InvalidState(f"{text!r} {what}", remedy) from error
         fits = all(kept >> t.write & 1 and 0 < t.count <= sectors_of(pending[t.write]) - t.first for t in tears)
         if kept & ~every or kept < 0 or not fits:
             raise InvalidState(f"state {text!r} keeps or tears changes that are not pending there", remedy)

@@ -12,7 +12,7 @@ from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, Sce
 from crashmatrix.scenarios.campaign.experiments import by_default, experiment_named
 from crashmatrix.scenarios.campaign.explain import explanation_of
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.resume import finished_report, refuse_other_run, require
+from crashmatrix.scenarios.campaign.resume import digest_of, finished_report, refuse_other_run, require
 from crashmatrix.scenarios.campaign.timing.clock import Clock, TimeShare, TimeUp
 from crashmatrix.scenarios.campaign.timing.estimate import Estimate
 from crashmatrix.scenarios.campaign.versions import versions
@@ -20,6 +20,8 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.experiment import Experiment, ExperimentKind, Listener
 from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.systems import BUILT_IN
+from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.systems.server_times import times_in_words
 
 __all__ = ["Campaign"]
@@ -76,7 +78,14 @@ class Campaign:
         chosen = self._chosen()
         with ReportWriter(self.plan.report, resume=self.plan.resume) as writer:
             self.summary.plan = refuse_other_run(whole, writer.ledger)
+            self._note_file()
             self._run_all(chosen, writer)
+
+    def _note_file(self) -> None:
+        """Note which file the target is in: the one of its name in another folder is another target."""
+        file = None if self.plan.target in BUILT_IN else Target(self.plan.target).file
+        if file:
+            self.summary.target_file, self.summary.target_digest = str(file), digest_of(file)
 
     def _run_all(self, chosen: list[ExperimentKind], writer: ReportWriter) -> None:
         with self._bench(writer) as (checker, remarks):
@@ -92,6 +101,8 @@ class Campaign:
                 self._finish(writer)
                 raise
             self.summary.interrupted = self._cut
+            if self._cut:
+                self.summary.not_run["the rest of the plan"] = f"{self._reached}; go on with --resume, or run again"
             self._finish(writer)
 
     @contextmanager

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
-from crashmatrix.reports import RunSummary, read_summary
+from crashmatrix.reports import RunSummary, read_results, read_summary
 from crashmatrix.scenarios.campaign.experiments import kind_of
 from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.resume import digest_of
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import CrashedFolder, Scenario, StoredRun
 from crashmatrix.scenarios.judging.checker import Checked, Checker
+from crashmatrix.scenarios.systems.loading import Target
 
-__all__ = ["Replayed", "check_trusted", "crashed", "replay"]
+__all__ = ["Replayed", "changed", "check_trusted", "crashed", "replay"]
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,29 @@ def check_trusted(report: Path) -> None:
     Raises:
         UsageError, crashmatrix.reports.ReportError: it is not trusted, or there is no report.
     """
-    name = read_summary(report).target
-    file = name if name.endswith(".toml") else name.rpartition(":")[0]
-    if not file.endswith((".py", ".toml")):
+    plan = _located(Plan.from_summary(summary := read_summary(report), report), summary)
+    file = Target(plan.target).place
+    if file is None:
         return
     whole = Path(file).resolve()
     if not whole.is_relative_to(Path.cwd().resolve()) or whole.is_relative_to(report.resolve()):
         raise UsageError(
-            f"the report names the target {name}, and a replay runs that file: look at it, then add --trust"
+            f"the report names the target {plan.target}, and a replay runs that file: look at it, then add --trust"
         )
+
+
+def changed(report: Path) -> str:
+    """Say that the target's file is not as it was when the report was made; empty if it is, or if the report does not tell.
+
+    Raises:
+        UsageError, crashmatrix.reports.ReportError: there is no report, or its target is gone.
+    """
+    summary = read_summary(report)
+    file = Target(_located(Plan.from_summary(summary, report), summary).target).file
+    if not summary.target_digest or file is None or digest_of(file) == summary.target_digest:
+        return ""
+    before = f"; the report's was {summary.target_file}" if str(file) != summary.target_file else ""
+    return f"the target has changed since the report: {file}{before}"
 
 
 def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
@@ -60,6 +77,8 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
     if keep is not None:
         _check_new(keep)
     checked = _scenario(scenario, plan, summary).replay(lambda: _bench(plan), keep)
+    if checked.unmet and (unknown := _not_in(report, summary, scenario)):
+        raise UsageError(unknown)
     return Replayed(checked, keep if keep is not None and keep.exists() else None)
 
 
@@ -77,7 +96,41 @@ def crashed(scenario: str, report: Path) -> Iterator[CrashedFolder]:
 
 
 def _plan_of(scenario: str, summary: RunSummary, report: Path) -> Plan:
-    return replace(Plan.from_summary(summary, report), experiments=(kind_of(scenario).name,))
+    return _located(replace(Plan.from_summary(summary, report), experiments=(kind_of(scenario).name,)), summary)
+
+
+def _located(plan: Plan, summary: RunSummary) -> Plan:
+    """Return the plan of a report, whose target is in the file that the report names, though another folder is current now.
+
+    A report of another machine may name a file that is not here: then it is the one of that name below the current folder.
+
+    Raises:
+        UsageError: neither is there.
+    """
+    place = Target(plan.target).place
+    if place is None or not summary.target_file or summary.target_file == str(Path(place).absolute()):
+        return plan
+    if Path(summary.target_file).is_file():
+        return replace(plan, target=summary.target_file + plan.target.removeprefix(place))
+    if not Path(place).is_file():
+        raise UsageError(
+            f"the report's target {plan.target} was in {summary.target_file}, which is not there; bring the file back, "
+            f"or go to the folder in which {place} is now"
+        )
+    return plan
+
+
+def _not_in(report: Path, summary: RunSummary, scenario: str) -> str:
+    """Say that a report has no such scenario, and which one is like it; empty if it has it."""
+    names = [*(result.id for result in read_results(report)), *(finding.example for finding in summary.findings)]
+    if scenario in names:
+        return ""
+    near = get_close_matches(scenario, names, 1)
+    return f"{report} has no scenario {scenario!r}, and no run came to it; {_hint(near)}"
+
+
+def _hint(near: list[str]) -> str:
+    return f"the nearest that it has is {near[0]}" if near else "results.jsonl lists those that it has"
 
 
 def _scenario(name: str, plan: Plan, summary: RunSummary) -> Scenario:

@@ -18,15 +18,16 @@ from crashmatrix.scenarios.campaign.versions import PACKAGES, versions
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.program_files import program_digests
 
-__all__ = ["described", "difference", "finished_report", "refuse_other_run", "require"]
+__all__ = ["described", "difference", "digest_of", "finished_report", "refuse_other_run", "require"]
 
 _KEY = "plan"
 _NOT_CHOSEN = "not among --experiments; name it there"
-_IN_WORDS = {
-    "program": "the digest of the target's files",
-    "binaries": "the digest of the target's compiled files",
-    "rows": "the digest of the file of --data",
+_CHANGED = {
+    "program": "the target's files, which have changed since",
+    "binaries": "the target's compiled files, which have changed since",
+    "rows": "the file of --data, which has changed since",
 }
+"""The parts of a plan that are digests, in words."""
 
 
 def refuse_other_run(plan: Plan, ledger: Ledger) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def refuse_other_run(plan: Plan, ledger: Ledger) -> dict[str, Any]:
         ledger.put(_KEY, mine)
     elif differs := difference(theirs, mine):
         raise UsageError(
-            f"the unfinished run in {plan.report} differs in {differs}; run it with its own options, or without --resume to "
+            f"the unfinished run in {plan.report} differs in {differs}; bring that back as it was, or run without --resume to "
             "begin anew"
         )
     return mine
@@ -92,13 +93,23 @@ def described(plan: Plan) -> dict[str, Any]:
     return plain
 
 
+def in_words(value: object) -> str:
+    """Return an option's value for people."""
+    return "the default" if value is None else str(value)
+
+
 def _file_digest(path: object) -> str:
-    """Return a digest of a file that an option names; empty if it names none, or it cannot be read, which the target reports."""
+    """Return a digest of a file that an option names; empty if it names none."""
+    return digest_of(Path(path)) if isinstance(path, str) else ""
+
+
+def digest_of(file: Path | None) -> str:
+    """Return a digest of a file; empty if there is none, or it cannot be read, which the target reports."""
     try:
-        if not isinstance(path, str) or not Path(path).is_file():
+        if file is None or not file.is_file():
             return ""
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "blake2b").hexdigest()[:16]
     except OSError:
         return ""
 
@@ -107,5 +118,5 @@ def difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
     """Return in which part of their plans two runs differ, with both values; empty if in none."""
     for name, value in mine.items():
         if theirs.get(name) != value:
-            return f"{_IN_WORDS.get(name, name)} ({theirs.get(name)}, not {value})"
+            return _CHANGED.get(name) or f"{name} ({in_words(theirs.get(name))}, not {in_words(value)})"
     return ""

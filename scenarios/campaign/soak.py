@@ -20,6 +20,7 @@ import msgspec
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import RunSummary, ScenarioResult, Verdict, worst
 from crashmatrix.reports.findings import group
+from crashmatrix.reports.formats.text import counted
 from crashmatrix.reports.ownership import is_report
 from crashmatrix.reports.several.collection import Collection
 from crashmatrix.reports.store import REPORT_NAMES
@@ -48,12 +49,16 @@ class SoakFinding(msgspec.Struct, kw_only=True):
 
 
 class SoakState(msgspec.Struct, kw_only=True):
-    """The findings of a soak so far. ``plan`` is what must be the same after a restart, and ``seed`` the next seed."""
+    """The findings of a soak so far. ``plan`` is what must be the same after a restart, and ``seed`` the next seed.
+
+    Only seeds that came to their end count as done, with their scenarios; ``begun`` says that the next one was begun.
+    """
 
     plan: dict[str, Any]
     seed: int
     seconds: float = 0.0
     seeds_done: int = 0
+    begun: bool = False
     scenarios: int = 0
     findings: dict[str, SoakFinding] = {}
 
@@ -120,18 +125,26 @@ class Soak:
         campaign = Campaign(
             replace(self.plan, seed=state.seed, report=report, resume=True, seconds_max=max(1.0, left)), self.listener()
         )
-        campaign.run()
+        try:
+            campaign.run()
+        except UsageError:
+            if not state.seeds_done or time.monotonic() - begun < left:
+                raise  # Else there was no time left to set the target up once more.
         new = self._fold(campaign.summary, campaign.results, report)
-        cut = campaign.summary.interrupted and not self.plan.until_broken
         state.seconds += time.monotonic() - begun
-        if not cut:
+        state.begun = campaign.summary.interrupted and not self._found_one
+        if state.begun:  # It had all the time that was left.
+            state.seconds = max(state.seconds, self.seconds)
+        else:
             state.seed, state.seeds_done = state.seed + 1, state.seeds_done + 1
             state.scenarios += len(campaign.results)
         directory.save(state)
         self._tidy(directory)
+        so_far = "not finished" if state.begun else campaign.summary.verdict
         self.said(
-            f"seed {campaign.plan.seed}: {campaign.summary.verdict}, {len(campaign.results):,} scenarios, {len(new)} new "
-            f"findings, {len(state.findings)} in all; {state.seconds / 3600:.2f} of {self.seconds / 3600:g} h"
+            f"seed {campaign.plan.seed}: {so_far}, {counted(len(campaign.results), 'scenario')}, "
+            f"{counted(len(new), 'new finding')}, {len(state.findings):,} in all; "
+            f"{state.seconds / 3600:.2f} of {self.seconds / 3600:g} h"
         )
 
     def _tidy(self, directory: Collection) -> None:

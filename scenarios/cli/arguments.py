@@ -7,8 +7,8 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from crashmatrix.faults.disk import Filesystem, InvalidOption
-from crashmatrix.scenarios.campaign.experiments import experiment_named
+from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, InvalidOption
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.loading import whole_name, whole_names
 
@@ -41,14 +41,28 @@ def targets_of(texts: Sequence[str]) -> list[TargetArguments]:
     return list(found.values())
 
 
-def experiments_of(text: str) -> tuple[str, ...]:
-    """Read names between commas, each once. Raises UsageError."""
-    names = dict.fromkeys(filter(None, text.split(",")))
+def experiments_of(text: str | None) -> tuple[str, ...]:
+    """Read names between commas, each once; none if the option was not given. Raises UsageError, also if it names none."""
+    names = dict.fromkeys(filter(None, (text or "").split(",")))
+    if text is not None and not names:
+        raise UsageError(
+            f"{text!r} names no experiment; name some of {', '.join(EXPERIMENTS)}, or leave the option out"
+        )
     return tuple(experiment_named(name).name for name in names)
 
 
-def filesystems_of(text: str) -> tuple[str, ...]:
-    """Read specifications of filesystems between commas, each once. Raises UsageError."""
+def filesystems_of(text: str | None) -> tuple[str, ...]:
+    """Read specifications of filesystems between commas, each once; none if the option was not given.
+
+    Raises:
+        UsageError: it cannot be read, or names none.
+    """
+    if text is None:
+        return ()
+    if not text.strip(" ,"):
+        raise UsageError(
+            f"{text!r} names no filesystem; name some of {', '.join(FILESYSTEMS)}, or leave the option out"
+        )
     try:
         return tuple(dict.fromkeys(map(str, Filesystem.parse_list(text))))
     except InvalidOption as error:

@@ -6,9 +6,11 @@ Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.m
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,11 +70,13 @@ def replay_(
     trust: Annotated[bool, typer.Option("--trust", help="Run the report's target, wherever its file is.")] = False,
 ) -> None:
     """Run one scenario of a report again: kill the process at the same place, or rebuild the disk that a power cut left."""
-    from crashmatrix.scenarios.campaign.replay import check_trusted, replay
+    from crashmatrix.scenarios.campaign.replay import changed, check_trusted, replay
     from crashmatrix.scenarios.cli.shell import open_shell
 
     if not trust:
         check_trusted(report)
+    if remark := changed(report):
+        _say(remark)
     if shell:
         if keep is not None:
             raise UsageError("--shell and --keep are two runs; choose one of them")
@@ -194,11 +198,38 @@ def call(arguments: Sequence[str]) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # The option parser's errors have it.
             raise
-        raise Refused(_usage(error)) from error
+        raise Refused(_usage(error, arguments)) from error
     return status if isinstance(status, int) else 0
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, arguments: Sequence[str]) -> str:
     """Return the option parser's message, and where to read more."""
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "crashmatrix"
-    return f"{error.format_message().rstrip('.')}; see: {command} --help"
+    command = error.ctx.command_path if getattr(error, "ctx", None) else _command(arguments)
+    text = error.format_message().rstrip(".")
+    if number := re.match(r"Invalid value for '(-[\w-]+)': Input should be a valid (integer|number)", text):
+        kind = "whole number" if number[2] == "integer" else "number"
+        text = f"{number[1]}: {_value(number[1], arguments)!r} is not a {kind}"
+    return f"{text} See: {command} --help" if text.endswith("?") else f"{text}; see: {command} --help"
+
+
+def _command(arguments: Sequence[str]) -> str:
+    known = {each.name or getattr(each.callback, "__name__", "") for each in _commands(app)}
+    return f"crashmatrix {arguments[0]}" if arguments and arguments[0] in known else "crashmatrix"
+
+
+def _commands(of: typer.Typer) -> Iterator[Any]:
+    yield from of.registered_commands
+    for group in of.registered_groups:
+        if group.typer_instance:
+            yield from _commands(group.typer_instance)
+
+
+def _value(option: str, arguments: Sequence[str]) -> str:
+    """Return what stands behind an option: the last one counts."""
+    given = [""]
+    for argument, after in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        if argument == option:
+            given.append(after)
+        elif argument.startswith(f"{option}="):
+            given.append(argument.partition("=")[2])
+    return given[-1]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from crashmatrix.reports.formats.text import visible
+from crashmatrix.reports.findings import moved_command
+from crashmatrix.reports.formats.text import counted, visible
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.cli.arguments import experiments_of, target_of
@@ -28,7 +29,7 @@ _out = Console(soft_wrap=True, markup=False, highlight=False)
 def soak(
     target: Annotated[str, typer.Argument(help="As for crashmatrix run.")],
     hours: Annotated[float, typer.Option(min=0.001, help="How long, over all restarts in the same directory.")],
-    experiments: Annotated[str, typer.Option(help=f"Experiments: {','.join(EXPERIMENTS)}.")] = "",
+    experiments: Annotated[str | None, typer.Option(help=f"Experiments: {','.join(EXPERIMENTS)}.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     budget: Annotated[int | None, typer.Option(min=1, help="As for crashmatrix run.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Scenarios judged at a time.")] = 2,
@@ -74,10 +75,12 @@ def _show(state: SoakState, report: Path) -> None:
         _out.print(f"\n{finding.verdict}  {visible(name)}")
         _out.print(f"  {visible(finding.cause or finding.title)}")
         _out.print(
-            f"  {finding.scenarios:,} scenarios with {len(finding.seeds):,} seeds show it, first with seed {finding.seeds[0]}"
+            f"  {counted(finding.scenarios, 'scenario')} with {counted(len(finding.seeds), 'seed')}, first with seed "
+            f"{finding.seeds[0]}"
         )
-        _out.print(f"  again: {visible(finding.replay)}")
+        _out.print(f"  again: {visible(moved_command(finding.replay, report / finding.report))}")
+    more = "; 1 more begun and not finished" if state.begun else ""
     _out.print(
-        f"\n{state.verdict}: {state.seeds_done:,} seeds, {state.scenarios:,} scenarios, {len(state.findings):,} findings  "
-        f"directory: {report}"
+        f"\n{state.verdict}: {counted(state.seeds_done, 'seed')}, {counted(state.scenarios, 'scenario')}, "
+        f"{counted(len(state.findings), 'finding')}{more}  directory: {report}"
     )

@@ -41,7 +41,7 @@ def mutate(
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="How many bugs to try.")] = 100,
     budget: Annotated[int, typer.Option(min=1, help="Budget of each experiment; see crashmatrix run.")] = 200,
-    experiments: Annotated[str, typer.Option(help="Experiments. Default: those of crashmatrix run.")] = "",
+    experiments: Annotated[str | None, typer.Option(help="Experiments. Default: those of crashmatrix run.")] = None,
     fs: Annotated[str, typer.Option(help="Filesystems for power cuts.")] = "posix",
     seed: Annotated[int, typer.Option(help="Draws the sample, and seeds the experiments.")] = 0,
     jobs: Annotated[

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from crashmatrix.reports import read_report, render
 from crashmatrix.reports.diff import compare
+from crashmatrix.reports.findings import moved
 from crashmatrix.reports.formats.console import show_difference, show_run, show_targets
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.merge import merge_directories
@@ -28,7 +29,7 @@ def report(directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path("cra
     if (targets := read_targets(directory)) is not None:
         show_targets(_out, targets, directory)
         raise typer.Exit(targets.verdict.exit_status)
-    summary, results = read_report(directory)
+    summary, results = moved(*read_report(directory), directory)
     show_run(_out, summary, results, directory)
     render(directory, summary, results)
     raise typer.Exit(summary.verdict.exit_status)
@@ -40,7 +41,7 @@ def diff(
     new: Annotated[Path, typer.Argument(metavar="NEW", help="A later report of the same target.")],
 ) -> None:
     """Compare two reports. Exit status 1: something is newly broken, or no longer tested."""
-    difference = compare(read_report(old), read_report(new))
+    difference = compare(moved(*read_report(old), old), moved(*read_report(new), new))
     show_difference(_out, difference)
     raise typer.Exit(difference.exit_status)
 

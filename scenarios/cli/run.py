@@ -56,7 +56,12 @@ ReportDirectory = Annotated[
     ),
 ]
 Budget = Annotated[
-    int | None, typer.Option(min=1, max=10**9, help=f"How many crashes to try at most. Default: {budgets()}.")
+    int | None,
+    typer.Option(
+        min=1,
+        max=10**9,
+        help=f"How many places to crash at; crashes of recoveries, second lives and samples come on top. Default: {budgets()}.",
+    ),
 ]
 TimeLimit = Annotated[
     float | None,
@@ -68,13 +73,14 @@ TimeLimit = Annotated[
 def run(
     targets: Names = None,
     experiments: Annotated[
-        str,
+        str | None,
         typer.Option(help=f"Experiments: {','.join(EXPERIMENTS)}. Default, if possible: {','.join(by_default())}."),
-    ] = "",
+    ] = None,
     fs: Filesystems = None,
     require: Annotated[
-        str, typer.Option(help=f"Experiments without which the exit status is 3 (unknown): {','.join(EXPERIMENTS)}.")
-    ] = "",
+        str | None,
+        typer.Option(help=f"Experiments without which the exit status is 3 (unknown): {','.join(EXPERIMENTS)}."),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Scenarios judged at a time. Default: one per processor.")
     ] = None,
@@ -103,7 +109,7 @@ def run(
     plan = Plan(
         required=experiments_of(require),
         seed=seed, workers=_workers(jobs, cluster), budget=budget,
-        filesystems=filesystems_of(fs or "") or ("ext4",), filesystems_named=fs is not None, or_alternative=fs is None,
+        filesystems=filesystems_of(fs) or ("ext4",), filesystems_named=fs is not None, or_alternative=fs is None,
         shard=Shard.parse(shard), report=report or REPORT, seconds_max=time_limit, cluster=cluster, resume=resume,
     )  # fmt: skip
     plans = [

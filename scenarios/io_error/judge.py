@@ -56,7 +56,8 @@ class Judge:
         if run.senseless:
             return {REOPENED: (Checked(Verdict.UNKNOWN, run.senseless), None)}
         if run.fired is None:
-            return {REOPENED: (Checked(Verdict.UNKNOWN, f"the fault did not fire: {_unmet(fault, run)}"), None)}
+            why = f"the fault did not fire: {_unmet(fault, run)}"
+            return {REOPENED: (Checked(Verdict.UNKNOWN, why, unmet=isinstance(run.result, Returned)), None)}
         judged: Judged = {ending: self._worst(run, ending) for ending in run.states if ending != REOPENED}
         judged[REOPENED] = self._end(run)
         checked = judged[REOPENED][0]

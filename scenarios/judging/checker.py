@@ -36,7 +36,7 @@ from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.tasks.memory import Memory
 from crashmatrix.scenarios.judging.tasks.pool import Pool
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
-from crashmatrix.scenarios.judging.words import advice_on, by_server
+from crashmatrix.scenarios.judging.words import advice_on, by_server, where
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
@@ -82,6 +82,7 @@ class Checked:
     declared: dict[str, tuple[str, str]] = field(default_factory=dict)
     recovered: Recovered | None = None
     passed: tuple[str, ...] = ()
+    unmet: bool = False  # Nothing was crashed: the run came to its end without coming to the scenario's place.
 
 
 class Checker:
@@ -124,7 +125,7 @@ class Checker:
     def must(self, what: str, result: JobResult[T]) -> T:
         """Return the value that a job returned. Raises TargetFails if the job ended otherwise."""
         if not isinstance(result, Returned):
-            how, name = without_paths(str(result)), self.target.name
+            how, name = without_paths(str(result)) + where(result), self.target.name
             raise TargetFails(f"{what} of {name} {how}; it must work before it can be crashed{advice_on(how)}")
         return result.value
 
@@ -298,8 +299,7 @@ class Checker:
         """Snapshot a recovered folder, if it still is one."""
         tree = self.store.capture(root)
         if tree.unusable:
-            verdict, text = tree.unusable
-            raise CheckEnded(verdict, f"after recovery, {text}")
+            raise CheckEnded(tree.unusable[0], f"after recovery, {tree.unusable[1]}")
         return tree
 
     def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises, before: Tree) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from crashmatrix.reports import Event
 from crashmatrix.reports.formats.text import counted
+from crashmatrix.scenarios.judging.locations import raised_at
+from crashmatrix.scenarios.processes.result import JobResult, Raised
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, acknowledgements, parse
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "latest",
     "noted",
     "shown",
+    "where",
 ]
 
 EVENTS_MAX = 200
@@ -30,14 +33,15 @@ _SHOWN_CHARACTERS = 80
 
 
 def besides_the_contract(verified: str, repeated: int) -> str:
-    """Say what was checked besides the contract.
+    """Say what was checked besides the contract; empty if nothing was.
 
     Args:
         verified: where the system's own `verify` passed; empty if nowhere.
         repeated: in how many recovered folders recovery was repeated.
     """
-    own = f"the system's own verify passed in {verified}; " if verified else ""
-    return f"besides the contract: {own}recovery was repeated in {counted(repeated, 'recovered folder')}"
+    own = f"the system's own verify passed in {verified}" if verified else ""
+    again = f"recovery was repeated in {counted(repeated, 'recovered folder')}" if repeated else ""
+    return f"besides the contract: {'; '.join(filter(None, [own, again]))}" if own or again else ""
 
 
 def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
@@ -103,3 +107,9 @@ def advice_on(how: str) -> str:
     if os.strerror(errno.EROFS) not in how:
         return ""
     return ". It may write to its folder, its workspace and /tmp only; `setup`, or `build`, may write anywhere"
+
+
+def where(result: JobResult[object]) -> str:
+    """Return the line of the target that raised, in brackets after a space; empty if nothing was raised, or none is known."""
+    place = raised_at(result.traceback) if isinstance(result, Raised) else ""
+    return f" ({place})" if place else ""

@@ -162,14 +162,14 @@ class KillExperiment(KillExploration):
             f"{counted(self.details['killed_for_real'], 'scenario')} also killed for real, "
             f"{self.details['agreed_with_snapshot']} of them as in the snapshot"
         )
-        self.notes.append(self._besides())
+        self.notes += filter(None, [self._besides()])
 
     def _besides(self) -> str:
         """Say what was checked besides the contract, in states that it found safe; second lives are left out."""
         recovered = [checked.recovered for checked in self.checked.values() if checked.recovered]
         folders = {each.key for each in recovered}
         verifies = self.checker.system.verify is not SystemUnderTest.verify
-        return besides_the_contract(counted(len(recovered), "state") if verifies else "", len(folders))
+        return besides_the_contract(counted(len(recovered), "state") if verifies and recovered else "", len(folders))
 
     def _locate(self, prepared: Prepared) -> None:
         """Run the workload once more to learn what its system calls do, and where, at the examples of findings."""
@@ -266,7 +266,7 @@ class Kill(NeedsNoOptions):
     budget = BUDGET
     counts = "hits"
     modules = ()
-    labels = Labels("failpoint", "hit", repeatable=True)
+    labels = Labels("crash point", "hit", repeatable=True)
 
     def lacking(self, options: ExperimentOptions) -> str:
         """Nothing: every machine can kill a process."""

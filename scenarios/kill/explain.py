@@ -118,7 +118,7 @@ class KillExplainer:
 
     def _since(self, before_path: CrashPath | None, before: CrashState | None, state: CrashState) -> str:
         if before is None or before_path is None:
-            return "It is the first place of all."
+            return "There is no earlier crash point."
         known = self._experiment.results.get(before_path)
         how = {None: "nothing is known of a crash there", True: "a crash there is safe"}.get(
             None if known is None else known.verdict is Verdict.SAFE, "a crash there breaks a promise, too"
@@ -157,7 +157,7 @@ class KillExplainer:
         if gone and verdict in (Verdict.LOSES, Verdict.HOLE, Verdict.CANNOT_OPEN):
             suggestion = "Remove it only once recovery finds its whole content elsewhere."
         when = "during recovery" if len(path) > 1 else "in the workload"
-        return f"the promise breaks with this step {when}: {what}", "", suggestion, ()
+        return f"a crash right after this step {when} breaks the promise: {what}", "", suggestion, ()
 
     def _unchanged_since_attempt(self, state: CrashState) -> bool:
         """Whether every folder copied since the last acknowledged item was attempted is the same."""

@@ -33,7 +33,7 @@ from crashmatrix.scenarios.kill.plan import END, RESUMED, SAMPLE_MIN, SAMPLE_SHA
 from crashmatrix.scenarios.kill.profile import Prepared
 from crashmatrix.scenarios.kill.reruns import RERUNS_MAX, Reruns
 from crashmatrix.scenarios.kill.second_lives import crash_again
-from crashmatrix.scenarios.processes.result import JobResult, was_killed
+from crashmatrix.scenarios.processes.result import JobResult, Returned, was_killed
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.journal import Promises
 
@@ -241,7 +241,8 @@ def crash(
                 checker.store.restore(left, root)
             result = checker.run(work.recover, root, False, kill)
         if kill is not None and not was_killed(result):
-            return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {result}")
+            why = f"was to be killed at {hit[0]}@{hit[1]}, but {result}"
+            return Checked(Verdict.UNKNOWN, why, unmet=isinstance(result, Returned))
     if RESUMED in path:
         return crash_again(checker, folder, path[-1])
     written = read_file(journal)

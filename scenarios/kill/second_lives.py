@@ -253,7 +253,8 @@ def crash_again(checker: Checker, folder: Path, hit: Hit) -> CrashState | Checke
     kill = None if hit == END else hit
     result = checker.run(work.resume, root, journal, (), kill, recovered.items)
     if kill is not None and not was_killed(result):
-        return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]} once resumed, but {result}")
+        why = f"was to be killed at {hit[0]}@{hit[1]} once resumed, but {result}"
+        return Checked(Verdict.UNKNOWN, why, unmet=isinstance(result, Returned))
     if kill is None and not isinstance(result, Returned):
         failed = second_life.failed_resumption(result, root)
         return Checked(failed.verdict, failed.explanation)

@@ -12,7 +12,7 @@ from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.mutation.attempt import Stage
 from crashmatrix.scenarios.mutation.mutant import SourceMutant, mutants_of
-from crashmatrix.scenarios.systems.loading import load
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.systems.program_files import PACKAGE_PLACES
 
 __all__ = ["mutants_for", "sources_of", "stages_for"]
@@ -53,8 +53,9 @@ def mutants_for(target: str, sources: Sequence[Path]) -> list[SourceMutant]:
     """
     folder = Path(os.path.commonpath([path.resolve().parent for path in sources]))
     found = [mutant for path in sources for mutant in _mutants(path.resolve(), folder)]
-    name = target.rpartition(":")[2]
-    store = [mutant for mutant in found if mutant.function.partition(".")[0] != name or not mutant.in_function]
+    own, name = Target(target).file, target.rpartition(":")[2]
+    harness = own and own.resolve(), name
+    store = [mutant for mutant in found if (mutant.path, mutant.function.partition(".")[0]) != harness]
     if not found:
         raise UsageError(
             f"no bug can be planted in {', '.join(map(str, sources))}: no function of theirs does anything"

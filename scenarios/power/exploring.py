@@ -303,8 +303,9 @@ class PowerExploration:
         resumed = sum(bool(recording["resumed"]) for recording in recordings)
         restarts = sum(bool(recording["killed_at"]) for recording in recordings)
         self.notes.append(recordings_in_words(recordings))
-        self.notes += [coverage_in_words(recordings), checks_in_words(self._verified, recordings)]
-        self.notes += filter(None, [restarts_in_words(restarts, made.places_known, made.missed)])
+        checks = checks_in_words(self._verified, recordings)
+        restarted = restarts_in_words(restarts, made.places_known, made.missed)
+        self.notes += filter(None, [coverage_in_words(recordings), checks, restarted])
         if self.checker.system.can_resume():
             self._account_of_lives(sum(recording["second_lives"] for recording in recordings), resumed)
         self.notes += filter(None, [Patience(self.checker.system.seconds_max, self._learnt, tries=2).rule])

@@ -28,7 +28,6 @@ import atexit
 import contextlib
 import functools
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -57,10 +56,10 @@ from crashmatrix.scenarios.stateful.sessions import (
     cut_power,
     hold,
 )
+from crashmatrix.scenarios.stateful.settling import events_in, settled
 from crashmatrix.scenarios.stateful.traces import Traces, fails
-from crashmatrix.scenarios.target.contract import Contract, contract_named, is_built_in, judge_safely
-from crashmatrix.scenarios.target.journal import Event, Item, Promises, item_key
-from crashmatrix.scenarios.target.notes import RecoveredNote, parse
+from crashmatrix.scenarios.target.contract import Contract, contract_named, judge_safely
+from crashmatrix.scenarios.target.journal import Event, Item, Promises
 
 __all__ = ["CrashStateMachine", "OperationFailed"]
 
@@ -134,7 +133,7 @@ class CrashStateMachine(RuleBasedStateMachine):
             self._events.append(Event("attempt", item))
         answer = self._tell(Operation(operation, arguments, item))
         if answer is None:
-            self._recover(f"a kill at {self._died_at}, in {operation}")
+            self.crashed(self._recover(f"a kill at {self._died_at}, in {operation}"))
             return None
         if answer.error:
             raise OperationFailed(f"{operation} raised {answer.error}")
@@ -160,7 +159,7 @@ class CrashStateMachine(RuleBasedStateMachine):
             self._tell(Kill(hits))
         else:
             self._stop()
-            self._recover("a kill")
+            self.crashed(self._recover("a kill"))
 
     @precondition(lambda self: self._cuts < self.power_cuts_max and self._can_cut())
     @rule(nudge=st.sampled_from(_NUDGES), state=st.integers(0, STATES_MAX - 1))
@@ -180,11 +179,15 @@ class CrashStateMachine(RuleBasedStateMachine):
         )  # fmt: skip
         if not isinstance(result, Returned):
             raise EnvironmentLacks(f"a recording on {self.filesystem} {result}")
-        self._history.append((cut := result.value).state)
-        self._past, self._events = self._past + self._events_in(cut.notes), []
+        cut = result.value
+        since = events_in(contract_named(self.contract), self._past, cut.notes)
+        self._past, self._events = [], [*self._past, *since]
+        self._history.append(cut.state)
         self._before, self._root = after, self._copy(after)
         self._sessions, self._in_recovery = [], 0
-        self._recover(f"a power cut (crash state {cut.state})")
+        items = self._recover(f"a power cut (crash state {cut.state})")
+        self._past, self._events = self._events, []
+        self.crashed(items)
 
     def teardown(self) -> None:
         """End the store's process, and remove its folders and, unless it failed, its recordings."""
@@ -240,7 +243,7 @@ class CrashStateMachine(RuleBasedStateMachine):
 
     # After a crash
 
-    def _recover(self, crash: str) -> None:
+    def _recover(self, crash: str) -> list[Item]:
         kills = [Kill(self._in_recovery), Kill(0)] if self._in_recovery else [Kill(0)]
         for kill in kills:
             self._stop()
@@ -254,31 +257,12 @@ class CrashStateMachine(RuleBasedStateMachine):
             crash += f", and another in recovery, at {self._died_at}"
         assert items is not None
         self._in_recovery, self._armed = 0, False
-        violation = judge_safely(contract_named(self.contract), Promises(events=(*self._past, *self._events)), items)
+        contract = contract_named(self.contract)
+        violation = judge_safely(contract, Promises(events=(*self._past, *self._events)), items)
         if violation is not None:
             raise PromiseBroken(violation.verdict, f"after {crash}: {violation.explanation}")
-        self._past, self._events = self._settled(self._past, items), self._settled(self._events, items)
-        self.crashed(items)
-
-    def _events_in(self, notes: Sequence[bytes]) -> list[Event]:
-        events: list[Event] = []
-        for note in notes:
-            match parse(note):
-                case RecoveredNote() as recovered:
-                    events = self._settled(events, recovered.value())
-                case _:
-                    events += Promises.parse(note + b"\n").events
-        return events
-
-    def _settled(self, events: list[Event], items: list[Item]) -> list[Event]:
-        """Forget what was in flight and did not come back: it is over, later items are no gap after it.
-
-        A contract of the user's own may mean something else by its items, and judges all of them.
-        """
-        if not is_built_in(contract_named(self.contract)):
-            return events
-        done = {item_key(event.item) for event in events if event.kind == "ack"} | set(map(item_key, items))
-        return [event for event in events if item_key(event.item) in done]
+        self._events = settled(contract, self._past, self._events, items)
+        return items
 
     # Folders
 

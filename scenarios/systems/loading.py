@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import hashlib
 import importlib
@@ -101,6 +102,18 @@ class Target:
         return View(folder, notes, needed_folders([Path(self.place)] if self.place else ()), workspace)
 
     @property
+    def file(self) -> Path | None:
+        """The absolute path of the file that the system lives in; None if there is none, which loading it will report."""
+        place = self.place
+        if place is None and self.module:
+            try:
+                spec = importlib.util.find_spec(self.module)
+            except (Exception, SystemExit):  # It imports the packages above the module.
+                return None
+            place = spec.origin if spec else None
+        return Path(place).absolute() if place and Path(place).is_file() else None
+
+    @property
     def place(self) -> str | None:
         """The file that the system lives in, as named; None for a module."""
         name = self.name if self.name.endswith(".toml") else self.module
@@ -171,14 +184,17 @@ def load(name: str) -> type[SystemUnderTest]:
     where, colon, attribute = _place(name).rpartition(":")
     if not colon and not _family(name):
         raise UsageError(
-            f"no target {name!r}; `crashmatrix targets` lists them, or name package.module:Class, file.py:Class or file.toml"
+            f"no target {name!r}{_like(name)}; `crashmatrix targets` lists them, or name package.module:Class, file.py:Class or "
+            "file.toml"
         )
     try:
         if name in BUILT_IN:
             return _built_in(name)
         return _class_in(load_module(where), where, attribute)
-    except UsageError:
+    except UsageError as error:
         if name in BUILT_IN or not _family(name):
+            if isinstance(error.__cause__, ModuleNotFoundError) and _like(name):
+                raise UsageError(f"no target {name!r}{_like(name)}") from None
             raise
         raise UsageError(f"no target {name!r}; there are {', '.join(_family(name))}") from None
 
@@ -193,6 +209,12 @@ def _built_in(name: str) -> type[SystemUnderTest]:
 def _family(name: str) -> list[str]:
     """The built-in targets whose names begin like this one."""
     return [known for known in BUILT_IN if known.partition(":")[0] == name.partition(":")[0]]
+
+
+def _like(name: str) -> str:
+    """Name the built-in target that is spelt most like this one; empty if none is."""
+    near = difflib.get_close_matches(name, BUILT_IN, 1, 0.8)
+    return f"; the nearest is {near[0]}" if near else ""
 
 
 def _class_in(module: ModuleType, where: str, attribute: str) -> type[SystemUnderTest]:

@@ -66,7 +66,7 @@ SEEN = {
     "broken": [
         "Store breaks its promise (latest): cannot-open in * of * crashes",
         "  cannot-open: recovery raised JSONDecodeError*",
-        "    why: the promise breaks with this step in the workload: *",
+        "    why: a crash right after this step in the workload breaks the promise: *",
         "    crash: kill at call.write@1",
         "    again: crashmatrix replay kill:call.write@1 --report */crashmatrix-report-1",
         "  all of them: crashmatrix report */crashmatrix-report-1",

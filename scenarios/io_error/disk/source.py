@@ -143,7 +143,7 @@ class DiskSource:
         self.lost += tried.lost
         if not tried.failed:
             why = f"the fault did not fire: the workload needed no {fault.calls} {fault.number} this time"
-            return fault, run, {first: (Checked(Verdict.UNKNOWN, why), "")}
+            return fault, run, {first: (Checked(Verdict.UNKNOWN, why, unmet=True), "")}
         judged = {
             ending: (Checked(found.verdict, found.explanation), found.digest) for ending, found in tried.found.items()
         }

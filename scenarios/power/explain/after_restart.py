@@ -95,7 +95,7 @@ def as_one(other: Explained, again: Explained) -> Finding:
     assert again.trial is not None
     said = (
         f"It shows without a restart in {counted(known.count, 'crash state')}, and after the process was killed and restarted in "
-        f"{more.count:,} more. The same sync helps there. {again.trial.text}"
+        f"{more.count:,} more. The sync suggested here helps there, too. {again.trial.text}"
     )
     return replace(
         known, count=known.count + more.count, explanation=(*known.explanation, said), also=(*known.also, more.id)
@@ -104,5 +104,5 @@ def as_one(other: Explained, again: Explained) -> Finding:
 
 def not_recovery(again: Finding, other: Finding) -> Finding:
     """Return a finding after a restart which says that another finding's sync helps against it, too."""
-    said = f"The same sync helps against a finding that needs no restart ({other.title}). So recovery is not to blame."
+    said = f"The sync suggested here helps against a finding that needs no restart ({other.title}). So recovery is not to blame."
     return replace(again, explanation=(*again.explanation, said))

@@ -168,6 +168,7 @@ def test_power_killed_and_resumed(results: int, tmp_path: Path) -> None:
     ("changes", "differs"),
     [
         ({"budget": 4}, "budget (30, not 4)"),
+        ({"budget": None}, "budget (30, not the default)"),
         ({"seed": 1}, "seed (0, not 1)"),
         ({"experiments": ()}, "experiments (['kill'], not [])"),
         ({"target": __file__}, "target"),
@@ -196,6 +197,24 @@ def finished(plan: Plan, described: dict[str, Any]) -> RunSummary:
         target=plan.name, seed=0, options=plan.settings(), versions={}, experiments={"kill": part}, plan=described,
         chosen=["kill"],
     )  # fmt: skip
+
+
+def test_a_changed_program_is_refused(tmp_path: Path) -> None:
+    """An unfinished run is not gone on with by other code: the file is named, and what to do."""
+    store = tmp_path / "store.py"
+    store.write_text("")
+    plan = replace(plan_of("kill", tmp_path / "report"), target=f"{store}:Store")
+    with ReportWriter(plan.report) as writer:
+        refuse_other_run(plan, writer.ledger)
+        writer.add(RESULT)
+    store.write_text("# changed")
+    with (
+        ReportWriter(plan.report, resume=True) as writer,
+        pytest.raises(
+            UsageError, match=r"differs in the target's files, which have changed since; .* without --resume"
+        ),
+    ):
+        refuse_other_run(plan, writer.ledger)
 
 
 def test_a_finished_run_is_shown(tmp_path: Path) -> None:
@@ -241,7 +260,7 @@ def test_a_changed_module_is_another_run(tmp_path: Path) -> None:
         writer.add(RESULT)
     before = described(plan)
     module.write_text("one = 2\n")
-    refused = pytest.raises(UsageError, match="differs in the digest of the target's files")
+    refused = pytest.raises(UsageError, match="differs in the target's files, which have changed")
     with ReportWriter(plan.report, resume=True) as writer:
         with refused:
             refuse_other_run(plan, writer.ledger)
@@ -259,7 +278,7 @@ def test_changed_rows_are_another_run(tmp_path: Path) -> None:
         rows.write_text(text)
         plans.append(described(plan))
     assert len({one["rows"] for one in plans}) == 3 and not plans[0]["rows"]
-    assert difference(plans[1], plans[2]).startswith("the digest of the file of --data (")
+    assert difference(plans[1], plans[2]) == "the file of --data, which has changed since"
     assert difference(plans[2], described(plan)) == ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from crashmatrix.reports import ReportError, ReportWriter, RunSummary, Verdict, 
 from crashmatrix.scenarios.campaign import experiments
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.soak import Soak
+from crashmatrix.scenarios.cli.init import write_target
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
+from crashmatrix.scenarios.judging.checker import Checker
 from tests.scenarios.campaign.test_resume import STORE
-from tests.scenarios.toy_experiment import EMPTY
+from tests.scenarios.toy_experiment import EMPTY, Empty, EmptyExperiment
 
 pytestmark = pytest.mark.experiment
 
@@ -89,6 +93,48 @@ def test_only_reports_of_seeds_are_removed(plan: Plan) -> None:
     Soak(plan, 0.0, print).run()
     assert before - {path.name for path in plan.report.iterdir()} == {"seed-5", "seed-7"}
     assert (plan.report / "seed-data" / "rows.csv").exists()
+
+
+class WaitingExperiment(EmptyExperiment):
+    """It judges one place, and then waits for the end of its time."""
+
+    def run(self) -> None:
+        self.options = replace(self.options, budget=1)
+        super().run()
+        threading.Event().wait()
+
+
+class Waiting(Empty):
+    def experiment(
+        self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None
+    ) -> EmptyExperiment:
+        return WaitingExperiment(checker, options, listener or Listener())
+
+
+@pytest.mark.parametrize("until_broken", [False, True])
+def test_a_seed_that_was_cut_off_is_not_counted(
+    until_broken: bool, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had the rest of the time, and is neither done nor judged: only seeds that came to their end are."""
+    plan = replace(plan, budget=1, until_broken=until_broken)
+    before = soaked(plan, 1).state
+    monkeypatch.setitem(experiments.EXPERIMENTS, EMPTY.name, Waiting())
+    lines: list[str] = []
+    state = Soak(plan, before.seconds + 4, lines.append).run()
+    assert [line.partition(",")[0] for line in lines] == ["seed 6: not finished"]
+    assert (state.seeds_done, state.scenarios, state.begun, state.seed) == (1, 1, True, 6)
+
+
+def test_no_time_to_set_up_once_more(tmp_path: Path, plan: Plan) -> None:
+    """The time may end while the target is set up: then the soak has what it had."""
+    store, target = write_target(str(tmp_path / "store.py"), None)
+    slow = '        while os.path.exists(os.path.join(os.path.dirname(__file__), "slow")):\n            pass\n'
+    store.write_text(f"{store.read_text()}\n    def setup(self):\n{slow}")
+    plan = replace(plan, target=target, budget=1)
+    before = soaked(plan, 1).state
+    (tmp_path / "slow").touch()
+    state = Soak(plan, before.seconds + 0.1, lambda _: None).run()
+    assert (state.seeds_done, state.begun, state.verdict) == (1, True, Verdict.SAFE)
 
 
 @pytest.mark.slow

@@ -29,7 +29,12 @@ def test_targets(tmp_path: Path) -> None:
 
 def test_lists() -> None:
     """Names stand between commas; each counts once."""
-    assert experiments_of("") == filesystems_of("") == ()
+    assert experiments_of(None) == filesystems_of(None) == ()
+    for nothing in ("", ","):
+        with pytest.raises(UsageError, match="names no experiment; name some of kill, power"):
+            experiments_of(nothing)
+        with pytest.raises(UsageError, match="names no filesystem; name some of ext4"):
+            filesystems_of(nothing)
     assert experiments_of("power,kill,,power") == ("power", "kill")
     assert filesystems_of("xfs,ext4:commit=300,xfs") == ("xfs", "ext4:commit=300")
     with pytest.raises(UsageError, match="nosuch"):

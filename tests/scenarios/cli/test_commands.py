@@ -50,7 +50,7 @@ BAD_INPUT = [
         "exited with status 7; it printed: no way; it must work before it can be crashed",
     ),
     (["replay", "kill:a@1"], "no finished report in crashmatrix-report"),
-    (["report", "other"], "no finished report in other"),
+    (["report", "other"], "no finished report in other; name a directory that has one, or make one: crashmatrix run"),
     (["diff", "other", "another"], "no finished report in other"),
     (["merge", "whole", "other"], "no finished report in other"),
     (["merge", "whole", "./whole"], "whole is one of the reports to merge"),
@@ -63,6 +63,13 @@ BAD_INPUT = [
     (["run", "--experiments", "kill", "--require", "flood"], "no experiment 'flood'"),
     (["run", "--nosuch"], "No such option: --nosuch; see: crashmatrix run --help"),
     (["nosuch"], "No such command 'nosuch'; see: crashmatrix --help"),
+    (["rnu"], "No such command 'rnu'. Did you mean 'run'? See: crashmatrix --help"),
+    (["run", "--budget"], "Option '--budget' requires an argument; see: crashmatrix run --help"),
+    (["run", "--jobs", "x"], "--jobs: 'x' is not a whole number; see: crashmatrix run --help"),
+    (["soak", "sqlite", "--hours=x"], "--hours: 'x' is not a number; see: crashmatrix soak --help"),
+    (["run", "--experiments", ""], "'' names no experiment; name some of kill, power"),
+    (["run", "sqlit:wal-full"], "no target 'sqlit:wal-full'; the nearest is sqlite:wal-full"),
+    (["run", "referense"], "no target 'referense'; the nearest is reference; `crashmatrix targets` lists them"),
     (["mutants", "--seeds", HUGE], "Invalid value for '--seeds'"),
 ]
 
@@ -163,12 +170,12 @@ def test_an_experiment_named_twice_is_run_once(tmp_path: Path) -> None:
     assert len(ids) == len(set(ids)) > 0
 
 
-def test_replay_of_a_point_never_reached_is_unknown(tmp_path: Path) -> None:
-    """A scenario whose failpoint does not fire says nothing."""
+def test_replay_of_a_point_never_reached_is_refused(tmp_path: Path) -> None:
+    """A scenario that the report does not have, and whose failpoint does not fire, is a mistake of the user's."""
     assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
     run = crashmatrix("replay", "kill:toy.put.after_write@99", cwd=tmp_path)
-    assert run.returncode == 3
-    assert "was to be killed at toy.put.after_write@99, but returned" in run.stdout
+    assert run.returncode == 2
+    assert "has no scenario 'kill:toy.put.after_write@99', and no run came to it; the nearest" in run.stderr
 
 
 @pytest.mark.daily(2)

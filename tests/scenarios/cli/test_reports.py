@@ -47,6 +47,16 @@ def test_diff(old: list[ScenarioResult], new: list[ScenarioResult], status: int,
     assert said in compared.stdout
 
 
+def test_commands_name_the_directory_where_the_report_is(tmp_path: Path) -> None:
+    """A report that was moved is replayed from where it is: the terminal and the pages say so."""
+    broken = [replace(each, replay=f"crashmatrix replay {each.id} --report elsewhere") for each in BROKEN]
+    old, new = written(tmp_path / "old", SAFE), written(tmp_path / "new one", broken)
+    again = f"again: crashmatrix replay {broken[1].id} --report '{new}'"
+    assert again in CliRunner().invoke(app, ["diff", old, new]).stdout
+    assert again in CliRunner().invoke(app, ["report", new]).stdout
+    assert f"--report '{new}'" in (tmp_path / "new one" / "summary.md").read_text()
+
+
 def test_merge_without_a_shard(tmp_path: Path) -> None:
     """A merged report without one of its shards is unknown, and names the shard."""
     part = written(tmp_path / "part", SAFE, shard="1/2")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.judging.locations import declared_places, relative
+from crashmatrix.scenarios.judging.locations import declared_places, raised_at, relative
 from crashmatrix.scenarios.target import journal
 
 
@@ -24,3 +25,20 @@ def test_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ours_are_known() -> None:
     """The journal's own failpoints have a place."""
     assert declared_places()[journal.AFTER_ACK.name].startswith("crashmatrix/scenarios/target/journal.py:")
+
+
+def test_where_the_target_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The innermost line of a traceback that is neither Python's, nor ours, nor of an installed package."""
+    monkeypatch.chdir(tmp_path)
+    ours, library = journal.__file__, json.__file__
+    frames = [
+        (ours, 1),
+        (tmp_path / "store.py", 2),
+        (tmp_path / "store.py", 3),
+        ("/v/site-packages/x.py", 4),
+        (library, 5),
+    ]
+    text = "".join(f'  File "{path}", line {line}, in f\n    g()\n' for path, line in frames)
+    assert raised_at(text) == "store.py:3"
+    assert raised_at(text.replace("store.py", "site-packages/store.py")) == "x.py:4"
+    assert raised_at("KeyError: 1") == ""

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from crashmatrix.reports import Event
-from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, counted, latest, noted, shown
+from crashmatrix.scenarios.judging.words import (
+    EVENTS_MAX,
+    acknowledged,
+    besides_the_contract,
+    counted,
+    latest,
+    noted,
+    shown,
+)
 
 ACKNOWLEDGED = [
     ([], 0, "Nothing was acknowledged yet; 0 items were attempted."),
@@ -77,3 +85,10 @@ def test_a_timeline_keeps_its_end() -> None:
     first, *rest = latest(events)
     assert rest == events[2:]
     assert (first.at, first.kind, first.text) == (2, "note", "what came before is left out")
+
+
+def test_what_was_checked_besides_the_contract() -> None:
+    """A check that was made nowhere is not mentioned."""
+    assert besides_the_contract("", 0) == ""
+    assert besides_the_contract("", 1) == "besides the contract: recovery was repeated in 1 recovered folder"
+    assert besides_the_contract("2 states", 0) == "besides the contract: the system's own verify passed in 2 states"

@@ -13,6 +13,8 @@ TARGET = """from crashmatrix import SystemUnderTest
 {imports}
 
 class Mine(SystemUnderTest):
+    seconds_max = 30
+
     def workload(self, root, journal):
         put(root)
 
@@ -20,6 +22,7 @@ class Mine(SystemUnderTest):
         return []
 """
 PUT = "def put(root):\n    write(root)\n"
+METHOD = "    def put(self, root):\n        write(root)\n"
 
 
 @pytest.mark.parametrize(
@@ -27,14 +30,18 @@ PUT = "def put(root):\n    write(root)\n"
     [
         ("import {name}_files", ["target.py", "files.py"], {"put"}),
         (PUT, ["target.py"], {"put"}),
-        ("", ["target.py"], {"Mine.workload", "Mine.recover"}),
+        ("import {name}_files\n", ["target.py", "files.py"], {"put", "Mine.put"}),
+        ("", ["target.py"], {"Mine", "Mine.workload", "Mine.recover"}),
     ],
 )
 def test_the_store_and_not_its_harness(tmp_path: Path, imports: str, files: list[str], functions: set[str]) -> None:
-    """Modules beside the target, and functions beside its class; the class itself only if there is nothing else."""
+    """Modules beside the target, and functions beside its class; the class itself only if there is nothing else.
+
+    A class of another file that has the same name is not the target.
+    """
     name = f"chosen{len(imports)}"
     (tmp_path / f"{name}_target.py").write_text(TARGET.format(imports=imports.format(name=name)))
-    (tmp_path / f"{name}_files.py").write_text(PUT)
+    (tmp_path / f"{name}_files.py").write_text(PUT if "Mine.put" not in functions else f"{PUT}class Mine:\n{METHOD}")
     (tmp_path / f"{name}_not_imported.py").write_text(PUT)
     target = f"{tmp_path}/{name}_target.py:Mine"
     try:

@@ -217,6 +217,19 @@ def test_what_a_crash_cut_short_is_no_gap() -> None:
     assert heard == [[1], [1, 3]]
 
 
+def test_an_equal_item_that_was_cut_short_is_no_gap() -> None:
+    """The attempt that a kill interrupted is over, though an equal one before it was acknowledged."""
+    run, heard = start(Adds)
+    for number, killed_at in [(1, 0), (1, 1), (0, 0)]:
+        run.next = number - 1
+        if killed_at:
+            run.kill(killed_at, 0)
+        run.add()
+    run.kill(0, 0)
+    run.teardown()
+    assert heard == [[1], [1, 0]]
+
+
 @pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("operation", "message"),

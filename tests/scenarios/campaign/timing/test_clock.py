@@ -141,6 +141,10 @@ def test_a_run_ends_in_time(waits_in: str, note: str, tmp_path: Path, monkeypatc
     summary, results = read_report(tmp_path / "report")
     assert summary.interrupted is (waits_in == "run")
     assert results
+    if summary.interrupted:
+        assert summary.gaps["the rest of the plan"] == (
+            "the time limit of 3600 s was reached; go on with --resume, or run again"
+        )
     assert any(
         f"the time limit of 3600 s was reached: {note}" in each
         for each in summary.experiments["empty"].details["notes"]

@@ -110,8 +110,8 @@ def test_words() -> None:
     both = as_one(ONE, AGAIN)
     assert (both.count, both.also, both.id) == (7, ("again",), "here")
     assert both.explanation == (
-        "It shows without a restart in 5 crash states, and after the process was killed and restarted in 2 more. The same sync "
-        "helps there. Recorded again with it: 0 of 8 crash states broken; without it: 4 of 8.",
+        "It shows without a restart in 5 crash states, and after the process was killed and restarted in 2 more. The sync "
+        "suggested here helps there, too. Recorded again with it: 0 of 8 crash states broken; without it: 4 of 8.",
     )
     assert (
         "against a finding that needs no restart (gone). So recovery is not to blame."
