@@ -18,7 +18,7 @@ from crashmatrix.scenarios.campaign.versions import PACKAGES, versions
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.program_files import program_digests
 
-__all__ = ["described", "difference", "digest_of", "finished_report", "refuse_other_run", "require"]
+__all__ = ["described", "difference", "digest_of", "finished_report", "in_words", "refuse_other_run", "require"]
 
 _KEY = "plan"
 _NOT_CHOSEN = "not among --experiments; name it there"

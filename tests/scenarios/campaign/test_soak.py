@@ -70,9 +70,7 @@ def test_a_changed_store_is_another_soak(plan: Plan, tmp_path: Path) -> None:
     store = tmp_path / "store.py"
     for text, refused in ("one = 1\n", False), ("one = 2\n", True):
         store.write_text(text)
-        with (
-            pytest.raises(UsageError, match="the digest of the target's files") if refused else contextlib.nullcontext()
-        ):
+        with pytest.raises(UsageError, match="differs in the target's files") if refused else contextlib.nullcontext():
             Soak(replace(plan, target=f"{store}:Store"), 0.0, print).run()
 
 
