@@ -116,10 +116,12 @@ class Checker:
         """Return what a job of the target sees of the machine's files, if ``root`` is its folder under test."""
         return replace(self._view, folder=root and root.parent)
 
-    def run(self, function: Callable[[Channel, Target, Path, *Ts], T], root: Path, *args: *Ts) -> JobResult[T]:
-        """Run a job on the target, in its folder under test, to its end; with the time limit of a workload."""
-        seconds_max = 10 * self.system.seconds_max
-        return self.jobs.run(function, self.target, root, *args, seconds_max=seconds_max, view=self.view(root))
+    def run(
+        self, function: Callable[[Channel, Target, Path, *Ts], T], root: Path, *args: *Ts, limit: float = 0.0
+    ) -> JobResult[T]:
+        """Run a job on the target, in its folder under test, to its end; by default with the time limit of a workload."""
+        limit = limit or 10 * self.system.seconds_max
+        return self.jobs.run(function, self.target, root, *args, seconds_max=limit, view=self.view(root))
 
     def must(self, what: str, result: JobResult[T]) -> T:
         """Return the value that a job returned. Raises TargetFails if the job ended otherwise."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging.patience import RESUMED_TIMES
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.processes.result import JobResult, Raised, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
@@ -41,6 +42,7 @@ CAUSE = (
 
 _AFTER = "after it was resumed"
 _ABOUT = re.compile(rf"(?:^|: )(?:{_AFTER}|when it was resumed|it could not be resumed|resume attempted)\b")
+_STILL_RUNNING = "resume was still running at its time limit"
 _SHOWN = 5
 
 
@@ -61,16 +63,16 @@ class Recovered:
         return Promises.parse(journal, self.items)
 
 
-def failed_resumption(result: JobResult[object], root: Path) -> Violation:
-    """Return the verdict of a `resume` that did not return, in the folder ``root``."""
-    verdict, text = _failure(result)
+def failed_resumption(result: JobResult[object], root: Path, seconds_max: float) -> Violation:
+    """Return the verdict of a `resume` that did not return, in the folder ``root``; ``seconds_max`` is its whole limit."""
+    verdict, text = _failure(result, seconds_max)
     return Violation(verdict, without_paths(text, root))
 
 
-def _failure(result: JobResult[object]) -> tuple[Verdict, str]:
+def _failure(result: JobResult[object], seconds_max: float) -> tuple[Verdict, str]:
     match result:
         case TimedOut():
-            return Verdict.HANGS, "when it was resumed: resume was still running at its time limit"
+            return Verdict.HANGS, f"when it was resumed: {_still_running(seconds_max)}"
         case Raised(claim=(verdict, explanation)):
             return verdict, f"when it was resumed: {explanation}"
         case Raised() as raised if raised.is_a(UsageError):
@@ -79,11 +81,15 @@ def _failure(result: JobResult[object]) -> tuple[Verdict, str]:
             return Verdict.CANNOT_OPEN, f"it could not be resumed after recovery: resume {result}"
 
 
-def failed_check(verdict: Verdict, text: str) -> Violation:
+def _still_running(seconds_max: float) -> str:
+    return f"{_STILL_RUNNING} ({seconds_max:g} s, {RESUMED_TIMES} times seconds_max)"
+
+
+def failed_check(verdict: Verdict, text: str, seconds_max: float) -> Violation:
     """Return the verdict of a `resume` that did not return, from the words of `forked_check`."""
     if verdict is Verdict.CANNOT_OPEN and text.startswith("resume "):
         return Violation(verdict, f"it could not be resumed after recovery: {text}")
-    return Violation(verdict, f"when it was resumed: {text}")
+    return Violation(verdict, f"when it was resumed: {_still_running(seconds_max) if text == _STILL_RUNNING else text}")
 
 
 def stored_again(promises: Promises) -> str:

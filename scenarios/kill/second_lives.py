@@ -28,7 +28,7 @@ from crashmatrix.scenarios.judging.tasks.pool import Task
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, choose
-from crashmatrix.scenarios.processes.result import Returned, was_killed
+from crashmatrix.scenarios.processes.result import JobResult, Returned, was_killed
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.contract import Violation, is_built_in
 
@@ -91,17 +91,24 @@ class _Resume(Task[Checker, tuple[Recovered, bool], Life]):
         recovered, watched = item
         folder = checker.folder()
         root, journal, snapshots = folder / ROOT_NAME, folder / "journal", list[Snapshot]()
-        try:
-            checker.store.restore(recovered.tree, root)
+
+        def resume(limit: float) -> JobResult[None]:
             job = checker.jobs.start(
                 work.resume, checker.target, root, journal, None if watched else (), None, recovered.items,
-                seconds_max=10 * checker.system.seconds_max, view=checker.view(root),
+                seconds_max=limit, view=checker.view(root),
             )  # fmt: skip
+            snapshots.clear()
             snapshot_job(job, checker.store, root, snapshots, journal)
-            result = job.wait()
+            return job.wait()
+
+        try:
+            checker.store.restore(recovered.tree, root)
+            resuming = checker.patience.resuming
+            result = resuming.tried(resume, lambda: _anew(checker, recovered, root, journal))
             written = read_file(journal)
             end = CrashState(checker.store.capture(root), recovered.promises(written), resumed=True)
-            failed = None if isinstance(result, Returned) else second_life.failed_resumption(result, root)
+            returned = isinstance(result, Returned)
+            failed = None if returned else second_life.failed_resumption(result, root, resuming.seconds_max)
             states = {
                 snapshot.hit: CrashState(
                     snapshot.tree, recovered.promises(written[: snapshot.journal_bytes]), resumed=True
@@ -251,13 +258,24 @@ def crash_again(checker: Checker, folder: Path, hit: Hit) -> CrashState | Checke
         return Checked(Verdict.UNKNOWN, f"was to be resumed, but recovery {recovery}")
     recovered = Recovered(checker.store.capture(root), tuple(recovery.value[0]))
     kill = None if hit == END else hit
-    result = checker.run(work.resume, root, journal, (), kill, recovered.items)
+    resuming = checker.patience.resuming
+    result = resuming.tried(
+        lambda limit: checker.run(work.resume, root, journal, (), kill, recovered.items, limit=limit),
+        lambda: _anew(checker, recovered, root, journal),
+    )
     if kill is not None and not was_killed(result):
         return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]} once resumed, but {result}")
     if kill is None and not isinstance(result, Returned):
-        failed = second_life.failed_resumption(result, root)
+        failed = second_life.failed_resumption(result, root, resuming.seconds_max)
         return Checked(failed.verdict, failed.explanation)
     return CrashState(checker.store.capture(root), recovered.promises(read_file(journal)), resumed=True)
+
+
+def _anew(checker: Checker, recovered: Recovered, root: Path, journal: Path) -> None:
+    """Lay out what recovery left once more, without a journal."""
+    remove_tree(root)
+    journal.unlink(missing_ok=True)
+    checker.store.restore(recovered.tree, root)
 
 
 def _parts(paths: Sequence[CrashPath], size: int) -> Iterator[Sequence[CrashPath]]:

@@ -53,8 +53,8 @@ class JudgeShare(Task[Checker, int, JudgedShare]):
 
     def judge(self, jobs: Jobs, target: Target, number: int, on_judged: Callable[[Judged], None]) -> JobResult[Share]:
         """Judge a part; returns how the judge ended, with its `state_verdict.Share` if in order."""
-        # Two recoveries, and `verify` at its longest. Second lives that hang come to an end (`LifeJudge.hung`).
-        seconds_max = 60 + ((self.budget + 2) * 4 + self.lives * 3 + 24) * load(target.name).seconds_max
+        # Two recoveries, and `verify` at its longest; second lives, which are judged twice if they hang.
+        seconds_max = 60 + ((self.budget + 2) * 4 + self.lives * 24 + 24) * load(target.name).seconds_max
         job = jobs.start(
             power_judge.judge, target, self.recording, number, self.workers, self.budget, self.verified, self.until_broken,
             self.lives, self.learnt, seconds_max=seconds_max, keep_going=True,

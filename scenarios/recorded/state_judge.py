@@ -103,7 +103,7 @@ class StateJudge:
                 self._patience,
                 resumed=bool(self._recording.resumed),
             )
-            self._lives = LifeJudge(self._target, scratch, cell)
+            self._lives = LifeJudge(self._target, scratch, cell, self._patience)
             with self._images.mounted(self._states.clean) as root:
                 self._clean = self._name(self._store.capture(root), self._states.clean)
             self._stack = stack.pop_all()
@@ -179,8 +179,6 @@ class StateJudge:
         new = sorted(folder for folder in self._safe if resumed_at(folder) not in self._folders.checks)
         draw = random.Random(f"{self._recording.seed} {self._recording.name} {number} second lives")
         for folder in draw.sample(new, min(most, len(new))):
-            if self._lives.hung:
-                return
             state, first = self._safe[folder]
             found = self.second_life(state, first)
             if found.verdict.broken:

@@ -76,9 +76,14 @@ def test_verdicts(toy: str, expected: set[str], words: str) -> None:
 
 def test_a_resumption_that_hangs_is_a_verdict() -> None:
     """A `resume` that never ends is stopped at its time limit, and called hanging."""
-    _, resumed = lives(run("HangsResumed", budget=1))
+    experiment = run("HangsResumed", budget=1)
+    _, resumed = lives(experiment)
+    assert experiment.checker.patience.learnt.hung_resumed  # The next ones would get less.
     assert {(result.verdict, result.explanation) for result in resumed if result.verdict.broken} == {
-        (Verdict.HANGS, "when it was resumed: resume was still running at its time limit")
+        (
+            Verdict.HANGS,
+            "when it was resumed: resume was still running at its time limit (8 s, 10 times seconds_max)",
+        )
     }
 
 
