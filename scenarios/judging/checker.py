@@ -95,8 +95,7 @@ class Checker:
         self._patience_again = Patience(2 * self.system.seconds_max, tries=2)
         self.memory = Memory(store)
         self.pool: Pool[Checker] = Pool(jobs, self, self.memory)
-        self._scratch = scratch
-        self._view = target.view()
+        self._scratch, self._view = scratch, target.view()
         self._numbers = itertools.count()
         self._verifies = self.system.verify is not SystemUnderTest.verify
         self._waits = True
@@ -300,8 +299,7 @@ class Checker:
         """Snapshot a recovered folder, if it still is one."""
         tree = self.store.capture(root)
         if tree.unusable:
-            verdict, text = tree.unusable
-            raise CheckEnded(verdict, f"after recovery, {text}")
+            raise CheckEnded(tree.unusable[0], f"after recovery, {tree.unusable[1]}")
         return tree
 
     def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises, before: Tree) -> None:

@@ -8,11 +8,13 @@ life leaves a state like any other, with promises of its own.
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
@@ -32,7 +34,10 @@ __all__ = [
     "named",
     "nothing_stored",
     "stored_again",
+    "varied",
 ]
+
+T = TypeVar("T")
 
 CAUSE = (
     "the system does not go on rightly from what recovery left",
@@ -61,6 +66,26 @@ class Recovered:
     def promises(self, journal: bytes) -> Promises:
         """Return the promises of a second life. Raises UsageError: the journal makes no sense."""
         return Promises.parse(journal, self.items)
+
+
+def varied(kinds: Mapping[T, Sequence[str]], room: int, seed: str, seen: Iterable[Sequence[str]] = ()) -> list[T]:
+    """Choose at most ``room``, each as unlike those chosen before it as there still is; which of several equals, is drawn.
+
+    Args:
+        kinds: what tells each from the others; what counts most comes first.
+        seen: kinds that were chosen before.
+    """
+    left = [*kinds]
+    random.Random(seed).shuffle(left)
+    known = {(*kind[:length],) for kind in seen for length in range(1, len(kind) + 1)}
+    chosen: dict[T, None] = {}
+    for length in range(1, max(map(len, kinds.values()), default=0) + 1):
+        for each in left:
+            kind = kinds[each]
+            if each not in chosen and (*kind[:length],) not in known:
+                chosen[each] = None
+                known |= {(*kind[:part],) for part in range(1, len(kind) + 1)}
+    return [*chosen, *(each for each in left if each not in chosen)][:room]
 
 
 def failed_resumption(result: JobResult[object], root: Path, seconds_max: float) -> Violation:

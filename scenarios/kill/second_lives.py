@@ -1,6 +1,7 @@
 """Life after the crash, for a system that says how to go on: it is resumed from what recoveries led to, and crashed again.
 
-1. of the folders that recoveries from safe states led to, all are taken, or a drawn share (`plan.choose`)
+1. of the folders that recoveries from safe states led to, all are taken, or a share: those first that have other names than
+   the ones before, other empty files, other changes by recovery, or that come from a crash at another place
 2. the system is resumed there, in a process of its own: it stores new items. Some of these lives are watched: a snapshot is
    taken at each hit
 3. the end of each second life is judged, as after a clean restart, and so are the crashes in those watched, or a drawn share
@@ -23,7 +24,7 @@ from crashmatrix.scenarios.judging import second_life, worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
-from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Tree, folded
 from crashmatrix.scenarios.judging.tasks.pool import Task
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration
@@ -136,6 +137,8 @@ class SecondLives:
     _found: dict[tuple[str, str], CrashPath] = field(default_factory=dict)
     _watched: set[CrashPath] = field(default_factory=set)
     _at_most: int | None = None
+    _seen: set[tuple[str, ...]] = field(default_factory=set)
+    """The kinds of the lives so far."""
 
     def run(self, *, everywhere: bool = False, at_most: int | None = None) -> None:
         """Resume, judge, and say in the exploration's notes and details what came of it.
@@ -150,9 +153,10 @@ class SecondLives:
         recovered = self._recovered()
         self._at_most = at_most
         room = len(recovered) if everywhere else self._room(LIVES_MIN, LIVES_SHARE)
-        chosen = choose(
-            {path: path[-1][0] for path in recovered}, room, f"{explored.options.seed} second lives {len(self.lives)}"
-        )
+        kinds = {path: self._kind(path, each) for path, each in recovered.items()}
+        seed = f"{explored.options.seed} second lives {len(self.lives)}"
+        chosen = second_life.varied(kinds, room, seed, self._seen)
+        self._seen.update(kinds[path] for path in chosen)
         explored.left.lives = 0
         explored.listener.planned("resuming", len(explored.results) + len(chosen))
         # The first ones follow early crashes. After one with few promises, there is little that can go wrong.
@@ -183,6 +187,12 @@ class SecondLives:
                 self._found[checked.recovered.key] = path
                 found[path] = checked.recovered
         return found
+
+    def _kind(self, path: CrashPath, recovered: Recovered) -> tuple[str, ...]:
+        """The kind of a second life before it begins: its parts, in the order in which they count."""
+        changed = folded(self.exploration.states[path].tree.difference(recovered.tree))
+        _, line = self.exploration.places.get(path[-1], ("", ""))
+        return recovered.tree.shape, changed, f"{path[-1][0]} {line}"
 
     def _room(self, least: int, share: float) -> int:
         if self._at_most is not None:

@@ -5,14 +5,14 @@
     3. recover again, and judge: what was recovered before is owed, and what was acknowledged since
 
 A sample: each folder that recovery leads to is gone on from once, as far as the run's share of second lives allows
-(`state_judge`). Where single states are judged, to replay or to minimise one, each gets a second life. A power cut during a
-second life is judged in a recording of its own (`recording`).
+(`state_judge`). Folders unlike those before come first (`kind_of_life`). Where single states are judged, to replay or to
+minimise one, each gets a second life. A power cut during a second life is judged in a recording of its own (`recording`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,17 +26,27 @@ from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import View, without_paths
-from crashmatrix.scenarios.recorded.state_verdict import Check, for_
+from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, for_
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 
-__all__ = ["LifeJudge", "resumed_at"]
+__all__ = ["LifeJudge", "kind_of_life", "resumed_at", "resumed_kind"]
 
 
 def resumed_at(recovered: str) -> Check:
     """Return the check that was made once the system was resumed in the folder of this digest."""
     return for_("resumed in", recovered)
+
+
+def kind_of_life(judged: Judged) -> tuple[str, ...]:
+    """Return the kind of a second life before it begins: its parts, in the order in which they count."""
+    return *judged.kind, "torn" * judged.torn
+
+
+def resumed_kind(kind: Sequence[str]) -> Check:
+    """Return the check that was made once the system was resumed in a folder of this kind."""
+    return for_("resumed in kind", " ".join(kind))
 
 
 class LifeJudge:

@@ -6,7 +6,6 @@ A folder that was met before, after the same promises, has the same verdict. The
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -28,6 +27,7 @@ from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.faults.disk.stopwatch import Stopwatch
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patience
+from crashmatrix.scenarios.judging.second_life import varied
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
@@ -39,7 +39,7 @@ from crashmatrix.scenarios.recorded.mounted import snapshot_of
 from crashmatrix.scenarios.recorded.prediction import WRONG, Prediction
 from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line, promises_before
 from crashmatrix.scenarios.recorded.restarts import restarted_at
-from crashmatrix.scenarios.recorded.second_lives import LifeJudge, resumed_at
+from crashmatrix.scenarios.recorded.second_lives import LifeJudge, kind_of_life, resumed_at, resumed_kind
 from crashmatrix.scenarios.recorded.state_verdict import TIMES_DIFFER, Check, Judged, Share, disagreement, named
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
@@ -173,18 +173,19 @@ class StateJudge:
         return self.second_life(state, found) if self._resumes and found.verdict is Verdict.SAFE else found
 
     def _second_lives(self, number: int, most: int) -> Iterator[Judged]:
-        """Draw folders that recovery led to and no second life began with; yield the states whose second life is not safe."""
+        """Choose folders that recovery led to and no second life began with; yield the states whose second life is not safe."""
         if not self._can_resume:
             return
         new = sorted(folder for folder in self._safe if resumed_at(folder) not in self._folders.checks)
-        draw = random.Random(f"{self._recording.seed} {self._recording.name} {number} second lives")
-        for folder in draw.sample(new, min(most, len(new))):
+        kinds = {folder: kind_of_life(self._safe[folder][1]) for folder in new}
+        seen = [kind for kind in kinds.values() if resumed_kind(kind) in self._folders.checks]
+        for folder in varied(kinds, most, f"{self._recording.seed} {self._recording.name} {number} second lives", seen):
             state, first = self._safe[folder]
             found = self.second_life(state, first)
             if found.verdict.broken:
                 again = self.second_life(state, first)
                 found = again if again.verdict is found.verdict else self._disagree(found, again)
-            self._folders.checks.add(resumed_at(folder))
+            self._folders.checks |= {resumed_at(folder), resumed_kind(kinds[folder])}
             if found.verdict is not Verdict.SAFE:
                 yield found
 

@@ -17,7 +17,6 @@ __all__ = [
     "Judged",
     "Share",
     "account_of",
-    "digest_in",
     "disagreement",
     "for_",
     "named",
@@ -42,11 +41,6 @@ def named(digest: str, more: str) -> str:
     return f"{digest}{_MORE}{more}"
 
 
-def digest_in(name: str) -> str:
-    """The digest in a folder's name."""
-    return name.partition(_MORE)[0]
-
-
 @dataclass(frozen=True)
 class Judged:
     """The verdict of a crash state. ``state`` is its id, ``digest`` names the folder that was mounted."""
@@ -60,6 +54,13 @@ class Judged:
     """Whether the mounted folder differs from the one after the orderly end."""
     recovered: str = ""
     """Names the folder that recovery left."""
+    kind: tuple[str, str] = ("", "")
+    """The shape of that folder (`Tree.shape`), and which kinds of paths the recovery changed; that is empty if none."""
+
+    @property
+    def torn(self) -> bool:
+        """Whether the disk had some of the writes since the last flush and not others."""
+        return not self.state.endswith(("-all", "-none"))
 
 
 TIMES_DIFFER = (

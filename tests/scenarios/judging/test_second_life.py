@@ -17,6 +17,7 @@ from crashmatrix.scenarios.judging.second_life import (
     named,
     nothing_stored,
     stored_again,
+    varied,
 )
 from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, TimedOut
@@ -96,6 +97,20 @@ def test_failed_check() -> None:
         == "when it was resumed: resume was still running at its time limit (300 s, 10 times seconds_max)"
     )
     assert failed_check(Verdict.CANNOT_OPEN, "says the store", 300).explanation == "when it was resumed: says the store"
+
+
+def test_varied() -> None:
+    """Kinds not seen yet come first: new first parts of a kind, then new second parts, then others, drawn."""
+    kinds = {f"often {number}": ("a", "x") for number in range(20)}
+    kinds |= {"rare": ("a", "y"), "new": ("b", "x"), "known": ("c", "x")}
+    for seed in "012345":
+        first = varied(kinds, 5, seed, [("c", "x")])
+        assert first[0].partition(" ")[0] in {"often", "rare", "new"}
+        assert {"new", "rare"} < {*first[:3]} and "known" not in first[:3]
+    assert len({(*varied(kinds, 6, seed),) for seed in "0123"}) == 4
+    assert varied(kinds, 30, "0") == varied(kinds, 30, "0")
+    assert {*varied(kinds, 30, "0")} == {*kinds}
+    assert varied({}, 3, "0") == []
 
 
 def test_stored_again() -> None:
