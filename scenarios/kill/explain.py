@@ -171,7 +171,7 @@ class KillExplainer:
     def _last_changes(self, path: CrashPath, state: CrashState) -> list[str]:
         """The last changes of the folder before a crash, if they came after the attempt of the last acknowledged item."""
         attempted = _attempted(state)
-        passed = [self._experiment.states[each] for each in self._first[: self._first.index(path) + 1]]
+        passed = [self._experiment.states[each] for each in self._first[: self._first.index((path[0],)) + 1]]
         for before, after in reversed([*pairwise(passed)]):
             if len(before.promises.events) < attempted:
                 break

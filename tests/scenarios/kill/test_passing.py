@@ -148,5 +148,5 @@ def test_promises(left: list[str], shown: list[str], other: list[str], *, same: 
 )
 def test_items_from_before(contract: str, left: tuple[int, ...], shown: tuple[int, ...], *, same: bool) -> None:
     """A second life begins with what recovery returned: in another order it is the same, but for a log."""
-    before = [Promises.parse(b"attempt 9\n", items) for items in (left, shown)]
-    assert same_promises(*before, [], contract_named(contract)) is same
+    before, after = (Promises.parse(b"attempt 9\n", items) for items in (shown, left))
+    assert same_promises(after, before, [], contract_named(contract)) is same
