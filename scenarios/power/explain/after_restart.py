@@ -118,7 +118,7 @@ def in_both_lives(again: Finding, first: Finding) -> Finding:
     """Return a finding in a second life which says that the same promise is broken in the first one, perhaps by the same bug."""
     told = tuple(each for each in again.explanation if each != second_life.CAUSE[1])
     said = (
-        f"In the first life, {counted(first.count, 'crash state')} broke the same promise in the same words ({first.title}). "
+        f"In the first life, {counted(first.count, 'crash state')} broke the same promise in the same words. "
         "If this stays once that is fixed, look at how the system goes on from what recovery left."
     )
     cause = f"perhaps as in the first life: {first.cause}" if first.cause else ""

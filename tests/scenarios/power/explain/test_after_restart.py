@@ -75,7 +75,7 @@ def test_in_both_lives() -> None:
     found = in_both_lives(again, FINDING)
     assert found.cause == "perhaps as in the first life: no fsync of log"
     assert found.explanation[0] == "Where." and second_life.CAUSE[1] not in found.explanation
-    assert "In the first life, 5 crash states broke the same promise in the same words (gone)." in found.explanation[1]
+    assert "In the first life, 5 crash states broke the same promise in the same words. If" in found.explanation[1]
 
 
 def id_of(recording: Recording, judged: Judged) -> str:
