@@ -95,13 +95,21 @@ class Judge:
         """Go on in a copy of a recovered folder, and open it again."""
         checker = self._checker
         folder = checker.folder()
-        root, journal = folder / ROOT_NAME, folder / "journal"
+        root, journal, resuming = folder / ROOT_NAME, folder / "journal", checker.patience.resuming
+
+        def anew() -> None:
+            remove_tree(root)
+            journal.unlink(missing_ok=True)
+            checker.store.restore(recovered.tree, root)
+
         try:
             checker.store.restore(recovered.tree, root)
-            result = checker.run(worker.resume, root, journal, (), None, recovered.items)
+            result = resuming.tried(
+                lambda limit: checker.run(worker.resume, root, journal, (), None, recovered.items, limit=limit), anew
+            )
             promises = recovered.promises(read_file(journal) if journal.exists() else b"")
             if not isinstance(result, Returned):
-                failed = second_life.failed_resumption(result, root)
+                failed = second_life.failed_resumption(result, root, resuming.seconds_max)
                 return Checked(failed.verdict, failed.explanation), None
             again = second_life.stored_again(promises) if is_built_in(checker.contract) else ""
             state = CrashState(checker.store.capture(root), promises, resumed=True)

@@ -96,10 +96,8 @@ class Checker:
         self._patience_again = Patience(2 * self.system.seconds_max, tries=2)
         self.memory = Memory(store)
         self.pool: Pool[Checker] = Pool(jobs, self, self.memory)
-        self._scratch = scratch
-        self._view = target.view()
-        self._numbers = itertools.count()
-        self._verifies = self.system.verify is not SystemUnderTest.verify
+        self._scratch, self._view = scratch, target.view()
+        self._numbers, self._verifies = itertools.count(), self.system.verify is not SystemUnderTest.verify
         self._waits = True
         """Whether a process that recovered may wait: not in a system that changes its folder when it ends."""
         self._repeated: set[str] = set()
@@ -117,9 +115,11 @@ class Checker:
         """Return what a job of the target sees of the machine's files, if ``root`` is its folder under test."""
         return replace(self._view, folder=root and root.parent)
 
-    def run(self, function: Callable[[Channel, Target, Path, *Ts], T], root: Path, *args: *Ts) -> JobResult[T]:
-        """Run a job on the target, in its folder under test, to its end; with the time limit of a workload."""
-        seconds_max = 10 * self.system.seconds_max
+    def run(
+        self, function: Callable[[Channel, Target, Path, *Ts], T], root: Path, *args: *Ts, limit: float = 0.0
+    ) -> JobResult[T]:
+        """Run a job on the target, in its folder under test, to its end; by default with the time limit of a workload."""
+        seconds_max = limit or 10 * self.system.seconds_max
         return self.jobs.run(function, self.target, root, *args, seconds_max=seconds_max, view=self.view(root))
 
     def must(self, what: str, result: JobResult[T]) -> T:
@@ -316,9 +316,9 @@ class Checker:
             self._compare(promises, items, again, before, root)
         finally:
             job.answer()
-            result = job.wait()
-        if not isinstance(result, Returned):
-            raise failed_check(result)
+            ended = job.wait()
+        if not isinstance(ended, Returned):
+            raise failed_check(ended)
 
     def _compare(
         self, promises: Promises, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path

@@ -8,14 +8,17 @@ life leaves a state like any other, with promises of its own.
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging.patience import RESUMED_TIMES
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.processes.result import JobResult, Raised, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
@@ -31,7 +34,10 @@ __all__ = [
     "named",
     "nothing_stored",
     "stored_again",
+    "varied",
 ]
+
+T = TypeVar("T")
 
 CAUSE = (
     "the system does not go on rightly from what recovery left",
@@ -41,6 +47,7 @@ CAUSE = (
 
 _AFTER = "after it was resumed"
 _ABOUT = re.compile(rf"(?:^|: )(?:{_AFTER}|when it was resumed|it could not be resumed|resume attempted)\b")
+_STILL_RUNNING = "resume was still running at its time limit"
 _SHOWN = 5
 
 
@@ -61,16 +68,36 @@ class Recovered:
         return Promises.parse(journal, self.items)
 
 
-def failed_resumption(result: JobResult[object], root: Path) -> Violation:
-    """Return the verdict of a `resume` that did not return, in the folder ``root``."""
-    verdict, text = _failure(result)
+def varied(kinds: Mapping[T, Sequence[str]], room: int, seed: str, seen: Iterable[Sequence[str]] = ()) -> list[T]:
+    """Choose at most ``room``, each as unlike those chosen before it as there still is; which of several equals, is drawn.
+
+    Args:
+        kinds: what tells each from the others; what counts most comes first.
+        seen: kinds that were chosen before.
+    """
+    left = [*kinds]
+    random.Random(seed).shuffle(left)
+    known = {(*kind[:length],) for kind in seen for length in range(1, len(kind) + 1)}
+    chosen: dict[T, None] = {}
+    for length in range(1, max(map(len, kinds.values()), default=0) + 1):
+        for each in left:
+            kind = kinds[each]
+            if each not in chosen and (*kind[:length],) not in known:
+                chosen[each] = None
+                known |= {(*kind[:part],) for part in range(1, len(kind) + 1)}
+    return [*chosen, *(each for each in left if each not in chosen)][:room]
+
+
+def failed_resumption(result: JobResult[object], root: Path, seconds_max: float) -> Violation:
+    """Return the verdict of a `resume` that did not return, in the folder ``root``; ``seconds_max`` is its whole limit."""
+    verdict, text = _failure(result, seconds_max)
     return Violation(verdict, without_paths(text, root))
 
 
-def _failure(result: JobResult[object]) -> tuple[Verdict, str]:
+def _failure(result: JobResult[object], seconds_max: float) -> tuple[Verdict, str]:
     match result:
         case TimedOut():
-            return Verdict.HANGS, "when it was resumed: resume was still running at its time limit"
+            return Verdict.HANGS, f"when it was resumed: {_still_running(seconds_max)}"
         case Raised(claim=(verdict, explanation)):
             return verdict, f"when it was resumed: {explanation}"
         case Raised() as raised if raised.is_a(UsageError):
@@ -79,11 +106,15 @@ def _failure(result: JobResult[object]) -> tuple[Verdict, str]:
             return Verdict.CANNOT_OPEN, f"it could not be resumed after recovery: resume {result}"
 
 
-def failed_check(verdict: Verdict, text: str) -> Violation:
+def _still_running(seconds_max: float) -> str:
+    return f"{_STILL_RUNNING} ({seconds_max:g} s, {RESUMED_TIMES} times seconds_max)"
+
+
+def failed_check(verdict: Verdict, text: str, seconds_max: float) -> Violation:
     """Return the verdict of a `resume` that did not return, from the words of `forked_check`."""
     if verdict is Verdict.CANNOT_OPEN and text.startswith("resume "):
         return Violation(verdict, f"it could not be resumed after recovery: {text}")
-    return Violation(verdict, f"when it was resumed: {text}")
+    return Violation(verdict, f"when it was resumed: {_still_running(seconds_max) if text == _STILL_RUNNING else text}")
 
 
 def stored_again(promises: Promises) -> str:

@@ -14,7 +14,7 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.contract import Contract, Violation, is_ours
 from crashmatrix.scenarios.target.journal import Item, item_key
 
-__all__ = ["CAUSE", "changed_folder", "is_about", "named", "other_items"]
+__all__ = ["CAUSE", "changed_folder", "is_about", "named", "other_items", "same_items"]
 
 _SHOWN = 5
 
@@ -42,17 +42,22 @@ def other_items(
         return None
     if violation := judge(again):
         return Violation(violation.verdict, f"after a second recovery: {violation.explanation}")
-    lasts = contract.lasts if is_ours(contract) else partial(Contract.lasts, contract)
-    try:
-        if lasts(items, again):
-            return None
-    except UsageError:  # Too large to be decided.
+    if same_items(items, again, contract):
         return None
     one, other = Counter(first), Counter(second)
     if one != other:
         differing = ", ".join(sorted((one - other) + (other - one))[:_SHOWN])
         return Violation(Verdict.CORRUPT, f"a second recovery returned other items than the first: {differing}")
     return Violation(Verdict.REORDERED, "a second recovery returned the items in another order than the first")
+
+
+def same_items(first: Sequence[Item], again: Sequence[Item], contract: Contract) -> bool:
+    """Whether two recoveries returned the same, as far as a contract sees; so it is if that is too large to be decided."""
+    lasts = contract.lasts if is_ours(contract) else partial(Contract.lasts, contract)
+    try:
+        return lasts(first, again)
+    except UsageError:
+        return True
 
 
 def changed_folder(differences: Sequence[str]) -> Violation | None:

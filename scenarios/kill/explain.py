@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from crashmatrix.reports import Event, Finding, ScenarioResult, Verdict
 from crashmatrix.reports.findings import Group, group
@@ -25,7 +26,7 @@ from crashmatrix.scenarios.target.journal import Promises, item_key
 
 __all__ = ["KillExplainer"]
 
-_CHANGES_SHOWN = 4
+_CHANGES_SHOWN, _CHANGES_CAUSING = 4, 2
 
 
 class KillExplainer:
@@ -139,9 +140,17 @@ class KillExplainer:
         verdict = example.verdict
         events = state.promises.events
         changes = changes_between(before.tree, state.tree) if before else []
-        if len(path) == 1 and verdict in (Verdict.LOSES, Verdict.HOLE) and events and events[-1].kind == "ack":
+        if not changes and len(path) == 1 and events and events[-1].kind == "ack":
             item = shown(item_key(events[-1].item))
-            if not changes and self._unchanged_since_attempt(state):
+            if last := self._last_changes(path, state):
+                what = "; ".join(last[:_CHANGES_CAUSING])
+                return (
+                    f"the promise breaks with the acknowledgement of {item}, after this step in the workload: {what}",
+                    "The folder did not change from there to the acknowledgement: recovery needs more than that step left.",
+                    "",
+                    (),
+                )
+            if verdict in (Verdict.LOSES, Verdict.HOLE) and self._unchanged_since_attempt(state):
                 return (
                     f"{item} was acknowledged before anything of it was handed to the kernel",
                     f"From the attempt of {item} to its acknowledgement, the folder did not change: it was in the memory of "
@@ -152,18 +161,28 @@ class KillExplainer:
         if not changes:
             return "", "", "", ()
         gone = [change for change in changes if change.endswith(" removed")]
-        what = "; ".join((gone or changes)[:2])
+        what = "; ".join((gone or changes)[:_CHANGES_CAUSING])
         suggestion = ""
         if gone and verdict in (Verdict.LOSES, Verdict.HOLE, Verdict.CANNOT_OPEN):
             suggestion = "Remove it only once recovery finds its whole content elsewhere."
         when = "during recovery" if len(path) > 1 else "in the workload"
         return f"a crash right after this step {when} breaks the promise: {what}", "", suggestion, ()
 
+    def _last_changes(self, path: CrashPath, state: CrashState) -> list[str]:
+        """The last changes of the folder before a crash, if they came after the attempt of the last acknowledged item."""
+        attempted = _attempted(state)
+        passed = [self._experiment.states[each] for each in self._first[: self._first.index((path[0],)) + 1]]
+        for before, after in reversed([*pairwise(passed)]):
+            if len(before.promises.events) < attempted:
+                break
+            if changes := changes_between(before.tree, after.tree):
+                return changes
+        return []
+
     def _unchanged_since_attempt(self, state: CrashState) -> bool:
         """Whether every folder copied since the last acknowledged item was attempted is the same."""
         events = state.promises.events
-        item = events[-1].item
-        attempted = max(at for at, event in enumerate(events, 1) if event.kind == "attempt" and event.item == item)
+        attempted = _attempted(state)
         since = [self._experiment.states[path] for path in self._first]
         lengths = range(attempted, len(events) + 1)
         trees = {one.tree.digest for one in since if len(one.promises.events) in lengths and _begins(one, state)}
@@ -219,6 +238,13 @@ def _steps(at: int, lines: Sequence[str], lines_after: Sequence[str], before: Tr
 
 def _lines(promises: Promises) -> list[str]:
     return [f"{event.kind} {item_key(event.item)}" for event in promises.events]
+
+
+def _attempted(state: CrashState) -> int:
+    """How many lines the journal had once the last acknowledged item was attempted."""
+    events = state.promises.events
+    item = events[-1].item
+    return max(at for at, event in enumerate(events, 1) if event.kind == "attempt" and event.item == item)
 
 
 def _begins(one: CrashState, other: CrashState) -> bool:

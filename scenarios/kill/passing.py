@@ -8,7 +8,9 @@ A folder that a killed process left agrees with the one shown if it differs from
     entries     permissions, owner, attributes, content, or the target of a link may differ where they differ among the runs;
                 of a file, only those bytes or words (`masks`)
     one file    the same names are one file, unless that differs among the runs
-    promises    the same number of attempts and acknowledgements, in the same order; items may differ where they differ there
+    promises    the same number of attempts and acknowledgements, in the same order; items may differ where they differ there.
+                Items that were there before, such as those that a second life begins with, count as the contract counts them:
+                most do not count their order
 
 Everything else has to be equal, so that a difference that the kill made shows.
 """
@@ -19,8 +21,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crashmatrix.scenarios.judging.second_recovery import same_items
 from crashmatrix.scenarios.judging.snapshots.tree import DIRECTORY, FILE, LINK, ROOT, Entry, Tree
 from crashmatrix.scenarios.kill.masks import alike, shared_start
+from crashmatrix.scenarios.target.contract import Contract
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
 __all__ = ["difference", "same_promises"]
@@ -30,12 +34,12 @@ Pairs = dict[str, str]
 """Paths of the folder shown, each with the path in another folder that stands in its place."""
 
 
-def same_promises(left: Promises, shown: Promises, others: Sequence[Promises]) -> bool:
+def same_promises(left: Promises, shown: Promises, others: Sequence[Promises], contract: Contract) -> bool:
     """Whether promises are those shown but for what differs among those shown and the others."""
     kinds = [[event.kind for event in each.events] for each in (shown, *others)]
     if any(each != kinds[0] for each in kinds):
         return True
-    if [event.kind for event in left.events] != kinds[0] or left.initial != shown.initial:
+    if [event.kind for event in left.events] != kinds[0] or not same_items(shown.initial, left.initial, contract):
         return False
     return all(
         item_key(event.item) == item_key(one.item)

@@ -201,7 +201,8 @@ class RealKills:
         return isinstance(state, CrashState) and not self._otherwise(state, shown, others)
 
     def _otherwise(self, state: CrashState, shown: CrashState, others: Sequence[CrashState]) -> str:
-        if not same_promises(state.promises, shown.promises, [other.promises for other in others]):
+        contract = self.exploration.checker.contract
+        if not same_promises(state.promises, shown.promises, [other.promises for other in others], contract):
             return "the killed process had promised something else than the one whose snapshot was taken"
         if state.resumed:  # Two workloads left the same bytes; whether two second lives do is not known.
             return ""

@@ -1,6 +1,7 @@
 """Life after the crash, for a system that says how to go on: it is resumed from what recoveries led to, and crashed again.
 
-1. of the folders that recoveries from safe states led to, all are taken, or a drawn share (`plan.choose`)
+1. of the folders that recoveries from safe states led to, all are taken, or a share: those first that have other names than
+   the ones before, other empty files, other changes by recovery, or that come from a crash at another place
 2. the system is resumed there, in a process of its own: it stores new items. Some of these lives are watched: a snapshot is
    taken at each hit
 3. the end of each second life is judged, as after a clean restart, and so are the crashes in those watched, or a drawn share
@@ -23,12 +24,12 @@ from crashmatrix.scenarios.judging import second_life, worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
-from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Tree, folded
 from crashmatrix.scenarios.judging.tasks.pool import Task
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, choose
-from crashmatrix.scenarios.processes.result import Returned, was_killed
+from crashmatrix.scenarios.processes.result import JobResult, Returned, was_killed
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.contract import Violation, is_built_in
 
@@ -91,17 +92,24 @@ class _Resume(Task[Checker, tuple[Recovered, bool], Life]):
         recovered, watched = item
         folder = checker.folder()
         root, journal, snapshots = folder / ROOT_NAME, folder / "journal", list[Snapshot]()
-        try:
-            checker.store.restore(recovered.tree, root)
+
+        def resume(limit: float) -> JobResult[None]:
             job = checker.jobs.start(
                 work.resume, checker.target, root, journal, None if watched else (), None, recovered.items,
-                seconds_max=10 * checker.system.seconds_max, view=checker.view(root),
+                seconds_max=limit, view=checker.view(root),
             )  # fmt: skip
+            snapshots.clear()
             snapshot_job(job, checker.store, root, snapshots, journal)
-            result = job.wait()
+            return job.wait()
+
+        try:
+            checker.store.restore(recovered.tree, root)
+            resuming = checker.patience.resuming
+            result = resuming.tried(resume, lambda: _anew(checker, recovered, root, journal))
             written = read_file(journal)
             end = CrashState(checker.store.capture(root), recovered.promises(written), resumed=True)
-            failed = None if isinstance(result, Returned) else second_life.failed_resumption(result, root)
+            returned = isinstance(result, Returned)
+            failed = None if returned else second_life.failed_resumption(result, root, resuming.seconds_max)
             states = {
                 snapshot.hit: CrashState(
                     snapshot.tree, recovered.promises(written[: snapshot.journal_bytes]), resumed=True
@@ -129,6 +137,8 @@ class SecondLives:
     _found: dict[tuple[str, str], CrashPath] = field(default_factory=dict)
     _watched: set[CrashPath] = field(default_factory=set)
     _at_most: int | None = None
+    _seen: set[tuple[str, ...]] = field(default_factory=set)
+    """The kinds of the lives so far."""
 
     def run(self, *, everywhere: bool = False, at_most: int | None = None) -> None:
         """Resume, judge, and say in the exploration's notes and details what came of it.
@@ -143,9 +153,10 @@ class SecondLives:
         recovered = self._recovered()
         self._at_most = at_most
         room = len(recovered) if everywhere else self._room(LIVES_MIN, LIVES_SHARE)
-        chosen = choose(
-            {path: path[-1][0] for path in recovered}, room, f"{explored.options.seed} second lives {len(self.lives)}"
-        )
+        kinds = {path: self._kind(path, each) for path, each in recovered.items()}
+        seed = f"{explored.options.seed} second lives {len(self.lives)}"
+        chosen = second_life.varied(kinds, room, seed, self._seen)
+        self._seen.update(kinds[path] for path in chosen)
         explored.time_left.lives = 0
         explored.listener.planned("resuming", len(explored.results) + len(chosen))
         # The first ones follow early crashes. After one with few promises, there is little that can go wrong.
@@ -176,6 +187,12 @@ class SecondLives:
                 self._found[checked.recovered.key] = path
                 found[path] = checked.recovered
         return found
+
+    def _kind(self, path: CrashPath, recovered: Recovered) -> tuple[str, ...]:
+        """The kind of a second life before it begins: its parts, in the order in which they count."""
+        changed = folded(self.exploration.states[path].tree.difference(recovered.tree))
+        _, line = self.exploration.places.get(path[-1], ("", ""))
+        return recovered.tree.shape, changed, f"{path[-1][0]} {line}"
 
     def _room(self, least: int, share: float) -> int:
         if self._at_most is not None:
@@ -251,14 +268,25 @@ def crash_again(checker: Checker, folder: Path, hit: Hit) -> CrashState | Checke
         return Checked(Verdict.UNKNOWN, f"was to be resumed, but recovery {recovery}")
     recovered = Recovered(checker.store.capture(root), tuple(recovery.value[0]))
     kill = None if hit == END else hit
-    result = checker.run(work.resume, root, journal, (), kill, recovered.items)
+    resuming = checker.patience.resuming
+    result = resuming.tried(
+        lambda limit: checker.run(work.resume, root, journal, (), kill, recovered.items, limit=limit),
+        lambda: _anew(checker, recovered, root, journal),
+    )
     if kill is not None and not was_killed(result):
         why = f"was to be killed at {hit[0]}@{hit[1]} once resumed, but {result}"
         return Checked(Verdict.UNKNOWN, why, unmet=isinstance(result, Returned))
     if kill is None and not isinstance(result, Returned):
-        failed = second_life.failed_resumption(result, root)
+        failed = second_life.failed_resumption(result, root, resuming.seconds_max)
         return Checked(failed.verdict, failed.explanation)
     return CrashState(checker.store.capture(root), recovered.promises(read_file(journal)), resumed=True)
+
+
+def _anew(checker: Checker, recovered: Recovered, root: Path, journal: Path) -> None:
+    """Lay out what recovery left once more, without a journal."""
+    remove_tree(root)
+    journal.unlink(missing_ok=True)
+    checker.store.restore(recovered.tree, root)
 
 
 def _parts(paths: Sequence[CrashPath], size: int) -> Iterator[Sequence[CrashPath]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
@@ -41,10 +41,11 @@ from crashmatrix.scenarios.power.schedule import (
     recovery_of,
     restart,
 )
+from crashmatrix.scenarios.power.to_recover import Kind, state_to_recover
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.recorded.needs import lacking
 from crashmatrix.scenarios.recorded.recording import Recording
-from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, account_of, digest_in
+from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Safe, account_of
 from crashmatrix.scenarios.shards import WHOLE
 
 __all__ = ["RESTARTS", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExploration"]
@@ -56,7 +57,7 @@ as many more as that is larger."""
 _RECOVERY_SHARE = 0.2
 """How much of a recording's budget goes to crashes during recovery."""
 
-LIVES_MIN, LIVES_SHARE = 16, 0.02
+LIVES_MIN, LIVES_SHARE = 32, 0.02
 """How many second lives are judged in a run at most: this many at least, or this share of the budget."""
 
 STATES_MAX = 400
@@ -82,10 +83,12 @@ class PowerExploration:
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
     _verified: frozenset[Check] = frozenset()
     _learnt: Learnt = NOTHING_LEARNT
-    _safe: dict[str, str] = field(default_factory=dict)
+    _safe: dict[str, Safe] = field(default_factory=dict)
     """The folders found safe so far, as in `state_verdict.Share`."""
     _budget_left: int = 0
     _lives_left: int = 0
+    _recovered: Counter[Kind] = field(default_factory=Counter)
+    """How many recoveries were chosen to be recorded, by kind."""
     _resumed_on: set[str] = field(default_factory=set)
     _first: Recording | None = None
     """The first recording that was explored."""
@@ -190,7 +193,7 @@ class PowerExploration:
         self.listener.planned(recording.point, len(self.results) + budget)
         try:
             judged = self._explore(recording, budget, lives)
-            if kinds and of_recovery and (state := self._state_to_recover(recording)):
+            if kinds and of_recovery and (state := self._state_to_recover(recording.name)):
                 made = [recovery_of(recording, state, resumed=resumed) for resumed in kinds]
                 self._reserved.update({each.name: of_recovery for each in made})
                 judged += of_recovery * len(made)
@@ -217,14 +220,9 @@ class PowerExploration:
         again = self.checker.system.can_resume() and recording.filesystem not in self._resumed_on
         return [False, True] if again else [False]
 
-    def _state_to_recover(self, recording: Recording) -> str:
-        """Draw a safe state with much to lose, if there is one on which recovery had something to change."""
-        safe = [each for each in self._judged.get(recording.name, {}).values() if each.recovered and each.differs]
-        promised = sorted(each.events for each in safe)
-        rich = [each for each in safe if each.events >= promised[len(safe) // 2]]
-        changed = [each for each in rich if each.recovered != digest_in(each.digest)]
-        states = sorted(each.state for each in changed or rich)
-        return random.Random(f"{self.options.seed} {recording.name}").choice(states) if states else ""
+    def _state_to_recover(self, recording: str) -> str:
+        judged = self._judged.get(recording, {}).values()
+        return state_to_recover([*judged], self._recovered, f"{self.options.seed} {recording}")
 
     def ordered(self) -> list[ScenarioResult]:
         """Return the results so far in an order that does not depend on which finished first."""

@@ -19,7 +19,7 @@ from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.recorded.recording import Recording, journal_before
 from crashmatrix.scenarios.recorded.state_judge import NOTHING_BEFORE, StateJudge
-from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Share
+from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Safe, Share
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.contract import Violation
 
@@ -37,7 +37,7 @@ def judge(
     until_broken: bool = False,
     lives: int = 0,
     learnt: Learnt = NOTHING_LEARNT,
-    before: Mapping[str, str] = NOTHING_BEFORE,
+    before: Mapping[str, Safe] = NOTHING_BEFORE,
 ) -> Share:
     """Judge this worker's share of the states, sending each `Judged` as it comes; returns the account.
 

@@ -16,7 +16,7 @@ from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.result import JobResult, Returned
 from crashmatrix.scenarios.recorded.recording import Recording
-from crashmatrix.scenarios.recorded.state_verdict import Check, Explored, Judged, Share
+from crashmatrix.scenarios.recorded.state_verdict import Check, Explored, Judged, Safe, Share
 from crashmatrix.scenarios.systems.loading import Target, load
 
 __all__ = ["JudgeShare", "JudgedShare", "judge_together", "judged_shares", "judges_for"]
@@ -51,12 +51,12 @@ class JudgeShare(Task[Checker, int, JudgedShare]):
     until_broken: bool = False
     lives: int = 0
     learnt: Learnt = NOTHING_LEARNT
-    before: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, Safe] = field(default_factory=dict)
 
     def judge(self, jobs: Jobs, target: Target, number: int, on_judged: Callable[[Judged], None]) -> JobResult[Share]:
         """Judge a part; returns how the judge ended, with its `state_verdict.Share` if in order."""
-        # Two recoveries, and `verify` at its longest. Second lives that hang come to an end (`LifeJudge.hung`).
-        seconds_max = 60 + ((2 * self.budget + 2) * 4 + self.lives * 3 + 24) * load(target.name).seconds_max
+        # Two recoveries, and `verify` at its longest; second lives, which are judged twice if they hang.
+        seconds_max = 60 + ((2 * self.budget + 2) * 4 + self.lives * 24 + 24) * load(target.name).seconds_max
         job = jobs.start(
             power_judge.judge, target, self.recording, number, self.workers, self.budget, self.verified, self.until_broken,
             self.lives, self.learnt, self.before, seconds_max=seconds_max, keep_going=True,

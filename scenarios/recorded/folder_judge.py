@@ -13,7 +13,6 @@ one then starts from the same bytes. Where single states are judged, to replay o
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -26,7 +25,7 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.forked_check import Apart, judge_apart, run_checker
 from crashmatrix.scenarios.judging.patience import Patience
-from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Tree, folded
 from crashmatrix.scenarios.judging.words import by_server
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
@@ -40,8 +39,6 @@ from crashmatrix.scenarios.target.lives import repeating
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["FolderJudge"]
-
-_NUMBERS = re.compile(r"[0-9a-f]{8,}|\d+")
 
 Recovery = tuple[list[Item], str]
 """The items that recovery returned, and the digest of the folder that it left."""
@@ -79,6 +76,7 @@ class FolderJudge:
         self._patience = patience or Patience(self._kind.seconds_max)
         self._verdicts: dict[tuple[str, int], Judged] = {}
         self._recoveries: dict[str, Recovery] = {}
+        self._kinds: dict[str, tuple[str, str]] = {}
         self._repeatable: set[tuple[str, str]] = set()
         self._thorough, self._resumed = checks is None, resumed
         self.checks: set[Check] = set(checks or ())
@@ -131,7 +129,8 @@ class FolderJudge:
         if known or not recovery or self._verifies(events, recovery[1]) or not is_ours(self._contract):
             return known
         items, left = recovery
-        judged = Judged("", Verdict.SAFE, digest=folder, events=events, recovered=left)
+        kind = self._kinds.get(folder, ("", ""))
+        judged = Judged("", Verdict.SAFE, digest=folder, events=events, recovered=left, kind=kind)
         if violation := judge_safely(self._contract, self._promises_at(cut), items):
             judged = replace(judged, verdict=violation.verdict, explanation=violation.explanation, recovered="")
         self._verdicts[folder, events] = judged
@@ -155,17 +154,20 @@ class FolderJudge:
             self._patience.ended(time.monotonic() - begun)
         left = ""
         if verdict is Verdict.SAFE:
-            items, left, changed = content
+            items, left, kind = content
             violation = None
-            if known is None and self._repeats((items, left), changed, events):
-                violation = self._second_recovery(root, (items, left), changed, promises, events)
+            if known is None:
+                self._kinds[folder] = (*kind,)
+                if self._repeats((items, left), kind[1], events):
+                    violation = self._second_recovery(root, (items, left), kind[1], promises, events)
             if violation:
                 verdict, content, left = violation.verdict, violation.explanation, ""
             else:
                 self._recoveries[folder] = items, left
                 self.checks.update({(VERIFIED, events), for_(VERIFIED, left)} if verifies else ())
         explanation = "" if verdict is Verdict.SAFE else without_paths(str(content), root)
-        judged = Judged("", verdict, explanation, digest=folder, events=events, recovered=left)
+        kind = self._kinds.get(folder, ("", "")) if left else ("", "")
+        judged = Judged("", verdict, explanation, digest=folder, events=events, recovered=left, kind=kind)
         self._verdicts[folder, events] = judged
         return judged
 
@@ -194,26 +196,26 @@ class FolderJudge:
         events: int,
         known: Recovery | None,
         recovered: Callable[[], None],
-    ) -> tuple[list[Item], str, str]:
+    ) -> tuple[list[Item], str, tuple[str, str]]:
         """Recover, unless it is known what that leads to; and compare. Runs in a process of its own.
 
-        Returns the recovery, and the paths that it changed; those of a known one are of no use.
+        Returns the recovery, and its kind; that of a known one is of no use.
         """
         system = self._target.make()
-        recovery, changed = (known, "") if known else self._recover(system, root, tree)
+        recovery, kind = (known, ("", "")) if known else self._recover(system, root, tree)
         recovered()
         if violation := judge_safely(self._contract, promises, recovery[0]):
             printed = "" if known else by_server(printed_last())
             raise PromiseBroken(violation.verdict, violation.explanation + printed)
-        if self._verifies(events, recovery[1]) and not self._repeats(recovery, changed, events):
+        if self._verifies(events, recovery[1]) and not self._repeats(recovery, kind[1], events):
             system.verify(root, promises)
-        return *recovery, changed
+        return *recovery, kind
 
-    def _recover(self, system: SystemUnderTest, root: Path, tree: Tree) -> tuple[Recovery, str]:
+    def _recover(self, system: SystemUnderTest, root: Path, tree: Tree) -> tuple[Recovery, tuple[str, str]]:
         items = recovered_items(system.recover(root))
         left = self._left(root)
-        changed = sorted({_NUMBERS.sub("#", path) for path in tree.difference(left)})
-        return (items, left.digest), sha256("\n".join(changed).encode()).hexdigest() if changed else ""
+        changed = folded(tree.difference(left))
+        return (items, left.digest), (left.shape, sha256(changed.encode()).hexdigest() if changed else "")
 
     def _left(self, root: Path) -> Tree:
         """Take a snapshot of a recovered folder, if it still is one."""

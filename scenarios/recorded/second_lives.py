@@ -5,35 +5,48 @@
     3. recover again, and judge: what was recovered before is owed, and what was acknowledged since
 
 A sample: each folder that recovery leads to is gone on from once, as far as the run's share of second lives allows
-(`state_judge`). Where single states are judged, to replay or to minimise one, each gets a second life. A power cut during a
-second life is judged in a recording of its own (`recording`).
+(`state_judge`). Folders unlike those before come first (`kind_of_life`). Where single states are judged, to replay or to
+minimise one, each gets a second life. A power cut during a second life is judged in a recording of its own (`recording`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.forked_check import Apart, run_checker
+from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import View, without_paths
-from crashmatrix.scenarios.recorded.state_verdict import Check, for_
+from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, for_
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 
-__all__ = ["LifeJudge", "resumed_at"]
+__all__ = ["LifeJudge", "kind_of_life", "resumed_at", "resumed_kind"]
 
 
 def resumed_at(recovered: str) -> Check:
     """Return the check that was made once the system was resumed in the folder of this digest."""
     return for_("resumed in", recovered)
+
+
+def kind_of_life(judged: Judged) -> tuple[str, ...]:
+    """Return the kind of a second life before it begins: its parts, in the order in which they count."""
+    return *judged.kind, "torn" * judged.torn
+
+
+def resumed_kind(kind: Sequence[str]) -> Check:
+    """Return the check that was made once the system was resumed in a folder of this kind."""
+    return for_("resumed in kind", " ".join(kind))
 
 
 class LifeJudge:
@@ -42,17 +55,19 @@ class LifeJudge:
     Args:
         scratch: a folder outside the disk, for their journals.
         cell: where they run, if there is one.
+        patience: the time limits of recoveries, and of second lives after one hung; by default the target's own.
         boot: the machine's boot id (`boots`).
     """
 
-    def __init__(self, target: Target, scratch: Path, cell: Cell | None, boot: str = "") -> None:
+    def __init__(
+        self, target: Target, scratch: Path, cell: Cell | None, patience: Patience | None = None, boot: str = ""
+    ) -> None:
         self._target, self._scratch, self._cell, self._boot = target, scratch, cell, boot
         self._kind = load(target.name)
         self._contract = contract_named(self._kind.contract)
         self.lives = self.promised = 0
         """How many second lives there were, and how many of them acknowledged something."""
-        self.hung = False
-        """Whether one ran into its time limit: others would, too."""
+        self._patience = patience or Patience(self._kind.seconds_max, tries=2)
 
     @cached_property
     def _view(self) -> View:
@@ -69,16 +84,12 @@ class LifeJudge:
         view = replace(self._view, folder=root.parent, notes=journal)
         apart = Apart(self._cell, view) if self._cell else None
         inside, lines = (view.inside(root), view.inside(journal)) if apart else (root, journal)
-        verdict, items = run_checker(partial(self._recover, inside, None), self._kind.seconds_max, apart)
+        verdict, items = self._recovered(partial(self._recover, inside, None), apart)
         if verdict is not Verdict.SAFE:
             return Violation(Verdict.UNKNOWN, f"recovered once more, to be resumed: {items}")
         self.lives += 1
-        verdict, found = run_checker(
-            partial(self._resume, inside, lines, items), 10 * self._kind.seconds_max, apart, what="resume"
-        )
-        if verdict is not Verdict.SAFE:
-            self.hung = self.hung or verdict is Verdict.HANGS
-            return second_life.failed_check(verdict, str(found))
+        if violation := self._resumed(partial(self._resume, inside, lines, items), apart):
+            return violation
         try:
             promises = Promises.parse(journal.read_bytes(), items)
         except UsageError as error:
@@ -86,8 +97,31 @@ class LifeJudge:
         self.promised += any(event.kind == "ack" for event in promises.events)
         if is_built_in(self._contract) and (again := second_life.stored_again(promises)):
             return Violation(Verdict.UNKNOWN, again)
-        verdict, found = run_checker(partial(self._recover, inside, promises), self._kind.seconds_max, apart)
+        verdict, found = self._recovered(partial(self._recover, inside, promises), apart)
         return None if verdict is Verdict.SAFE else Violation(verdict, _named(str(found), promises))
+
+    def _recovered(
+        self, recover: Callable[[Callable[[], None]], list[Item]], apart: Apart | None
+    ) -> tuple[Verdict, Any]:
+        """Recover within the limit; returns the verdict, and the items or why there are none."""
+        begun, limit = time.monotonic(), self._patience.limit
+        verdict, found = run_checker(recover, limit, apart)
+        if verdict is Verdict.HANGS:
+            self._patience.hung(limit)
+        else:
+            self._patience.ended(time.monotonic() - begun)
+        return verdict, found
+
+    def _resumed(self, resume: Callable[[Callable[[], None]], None], apart: Apart | None) -> Violation | None:
+        """Resume within the limit; returns why that failed, if it did."""
+        resuming = self._patience.resuming
+        begun, limit = time.monotonic(), resuming.limit
+        verdict, found = run_checker(resume, limit, apart, what="resume")
+        if verdict is Verdict.HANGS:  # Perhaps by its own word, before the limit.
+            resuming.hung(resuming.seconds_max if time.monotonic() - begun < limit else limit)
+        else:
+            resuming.ended(time.monotonic() - begun)
+        return None if verdict is Verdict.SAFE else second_life.failed_check(verdict, str(found), resuming.seconds_max)
 
     def _recover(self, root: Path, promises: Promises | None, recovered: Callable[[], None]) -> list[Item]:
         items = recovered_items(self._target.make().recover(root))

@@ -6,7 +6,6 @@ A folder that was met before, after the same promises, has the same verdict. The
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -29,6 +28,7 @@ from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.faults.disk.stopwatch import Stopwatch
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patience
+from crashmatrix.scenarios.judging.second_life import varied
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
@@ -41,8 +41,8 @@ from crashmatrix.scenarios.recorded.mounted import snapshot_of
 from crashmatrix.scenarios.recorded.prediction import WRONG, Prediction
 from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line, promises_before
 from crashmatrix.scenarios.recorded.restarts import restarted_at
-from crashmatrix.scenarios.recorded.second_lives import LifeJudge, resumed_at
-from crashmatrix.scenarios.recorded.state_verdict import TIMES_DIFFER, Check, Judged, Share, disagreement, named
+from crashmatrix.scenarios.recorded.second_lives import LifeJudge, kind_of_life, resumed_at, resumed_kind
+from crashmatrix.scenarios.recorded.state_verdict import TIMES_DIFFER, Check, Judged, Safe, Share, disagreement, named
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
 from crashmatrix.scenarios.target.journal import Promises
@@ -50,7 +50,7 @@ from crashmatrix.scenarios.target.journal import Promises
 __all__ = ["NOTHING_BEFORE", "StateJudge"]
 
 _REFUSED = "refused"
-NOTHING_BEFORE: Final[Mapping[str, str]] = {}
+NOTHING_BEFORE: Final[Mapping[str, Safe]] = {}
 
 
 class StateJudge:
@@ -87,7 +87,7 @@ class StateJudge:
         """The first crash state found safe, by the digest of the folder that its recovery led to."""
         self._promises: dict[int, Promises] = {}
         """By how many lines the journal had."""
-        self._before: Mapping[str, str] = {}
+        self._before: Mapping[str, Safe] = {}
         self._repeats_left = 0
         self._watch = Stopwatch("predict", "snapshot", "check", "resume")
         self.share = Share()
@@ -109,7 +109,7 @@ class StateJudge:
                 resumed=bool(self._recording.resumed),
                 boot=(boot := boot_after(self._recording.name)),
             )
-            self._lives = LifeJudge(self._target, scratch, cell, boot)
+            self._lives = LifeJudge(self._target, scratch, cell, self._patience, boot)
             with self._images.mounted(self._states.clean) as root:
                 self._clean = self._name(self._store.capture(root), self._states.clean)
             self._stack = stack.pop_all()
@@ -127,7 +127,7 @@ class StateJudge:
         return judge_undisturbed(promises, items, self._folders.violation_apart)
 
     def all(
-        self, number: int, workers: int, budget: int, lives: int = 0, before: Mapping[str, str] = NOTHING_BEFORE
+        self, number: int, workers: int, budget: int, lives: int = 0, before: Mapping[str, Safe] = NOTHING_BEFORE
     ) -> Iterator[Judged]:
         """Judge the share of judge ``number`` of so many, until ``budget`` different outcomes are judged.
 
@@ -172,7 +172,7 @@ class StateJudge:
             self.share.judged += 1
         if found.verdict is Verdict.SAFE and found.recovered:
             self._safe.setdefault(found.recovered, (state, found))
-            self.share.safe[self._key(found.digest, state.cut)] = found.recovered
+            self.share.safe[self._key(found.digest, state.cut)] = found.recovered, found.kind
         yield found
         for each in self.prediction.refuted():
             yield from self.judge_surely(each)
@@ -191,20 +191,19 @@ class StateJudge:
         return self.second_life(state, found) if self._resumes and found.verdict is Verdict.SAFE else found
 
     def _second_lives(self, number: int, most: int) -> Iterator[Judged]:
-        """Draw folders that recovery led to and no second life began with; yield the states whose second life is not safe."""
+        """Choose folders that recovery led to and no second life began with; yield the states whose second life is not safe."""
         if not self._can_resume:
             return
         new = sorted(folder for folder in self._safe if resumed_at(folder) not in self._folders.checks)
-        draw = random.Random(f"{self._recording.seed} {self._recording.name} {number} second lives")
-        for folder in draw.sample(new, min(most, len(new))):
-            if self._lives.hung:
-                return
+        kinds = {folder: kind_of_life(self._safe[folder][1]) for folder in new}
+        seen = [kind for kind in kinds.values() if resumed_kind(kind) in self._folders.checks]
+        for folder in varied(kinds, most, f"{self._recording.seed} {self._recording.name} {number} second lives", seen):
             state, first = self._safe[folder]
             found = self.second_life(state, first)
             if found.verdict.broken:
                 again = self.second_life(state, first)
                 found = again if again.verdict is found.verdict else self._disagree(found, again)
-            self._folders.checks.add(resumed_at(folder))
+            self._folders.checks |= {resumed_at(folder), resumed_kind(kinds[folder])}
             if found.verdict is not Verdict.SAFE:
                 yield found
 
@@ -257,11 +256,12 @@ class StateJudge:
     def _known(self, folder: str, cut: int, events: int) -> Judged | None:
         """The verdict of a folder that need not be recovered: found safe in an earlier recording, after the same promises, or
         recovered in this one."""
-        recovered = self._before.get(self._key(folder, cut)) if self._repeats_left else None
-        if recovered is None:
+        found = self._before.get(self._key(folder, cut)) if self._repeats_left else None
+        if found is None:
             return self._folders.known(folder, cut, events)
         self._repeats_left -= 1
-        return Judged("", Verdict.SAFE, digest=folder, events=events, recovered=recovered, repeats=True)
+        recovered, kind = found
+        return Judged("", Verdict.SAFE, digest=folder, events=events, recovered=recovered, kind=kind, repeats=True)
 
     def _key(self, folder: str, cut: int) -> str:
         """A folder, and the promises made before a position of the trace."""

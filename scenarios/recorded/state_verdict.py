@@ -15,9 +15,9 @@ __all__ = [
     "Check",
     "Explored",
     "Judged",
+    "Safe",
     "Share",
     "account_of",
-    "digest_in",
     "disagreement",
     "for_",
     "named",
@@ -42,11 +42,6 @@ def named(digest: str, more: str) -> str:
     return f"{digest}{_MORE}{more}"
 
 
-def digest_in(name: str) -> str:
-    """The digest in a folder's name."""
-    return name.partition(_MORE)[0]
-
-
 @dataclass(frozen=True)
 class Judged:
     """The verdict of a crash state. ``state`` is its id, ``digest`` names the folder that was mounted."""
@@ -60,9 +55,20 @@ class Judged:
     """Whether the mounted folder differs from the one after the orderly end."""
     recovered: str = ""
     """Names the folder that recovery left."""
+    kind: tuple[str, str] = ("", "")
+    """The shape of that folder (`Tree.shape`), and which kinds of paths the recovery changed; that is empty if none."""
+
     repeats: bool = False
     """Whether an earlier recording had this folder, after the same promises: it was not recovered again, and does not count."""
 
+    @property
+    def torn(self) -> bool:
+        """Whether the disk had some of the writes since the last flush and not others."""
+        return not self.state.endswith(("-all", "-none"))
+
+
+Safe = tuple[str, tuple[str, str]]
+"""The name of the folder that recovery left, and its kind, as in `Judged`."""
 
 TIMES_DIFFER = (
     "; if recovery reads times of files: folders that differ in times only are judged as one here, so keep them in the content, "
@@ -99,8 +105,8 @@ class Share:
     judged: int = 0
     repeats: int = 0
     """How many further states repeat what an earlier recording had (`Judged.repeats`)."""
-    safe: dict[str, str] = field(default_factory=dict)
-    """The folders found safe, with the promises made by then, as one key; and the names of the folders that recovery left."""
+    safe: dict[str, Safe] = field(default_factory=dict)
+    """The folders found safe, with the promises made by then, as one key; and the results of their recoveries."""
     mounted: int = 0
     verified: set[Check] = field(default_factory=set)
     """The further checks that were passed."""

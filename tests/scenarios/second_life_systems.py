@@ -130,6 +130,27 @@ class Refuses(GoesOn):
         super().resume(root, journal)
 
 
+class LockStays(GoesOn):
+    """Wrong after one crash in many: a lock that is held while one item of many is put stays behind, and is in the way later."""
+
+    def put(self, root: Path, item: int) -> None:
+        if item == 25:
+            (root / "lock").touch(exist_ok=False)
+            AFTER_WRITE.hit()
+        super().put(root, item)
+        (root / "lock").unlink(missing_ok=True)
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(30):
+            with journal.attempt(item):
+                self.put(root, item)
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        (root / "lock").touch(exist_ok=False)
+        with journal.attempt(30):
+            self.put(root, 30)
+
+
 class HangsResumed(GoesOn):
     """Wrong: it never comes to an end once it is resumed."""
 

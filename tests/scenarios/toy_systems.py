@@ -51,6 +51,21 @@ class Store(SystemUnderTest):
         return [json.loads(line) for line in data.split("\n")[:-1]]
 
 
+class PutsAside(Store):
+    """Wrong: one item waits in a file that recovery does not read, until the next one is put."""
+
+    def put(self, root: Path, item: int) -> None:
+        aside = root / "aside"
+        if aside.exists():
+            super().put(root, json.loads(aside.read_text()))
+            aside.unlink()
+        if item == 1:
+            aside.write_text(json.dumps(item))
+            AFTER_WRITE.hit()
+        else:
+            super().put(root, item)
+
+
 class Long(Store):
     """Right, with so many items that a run is still under way when it is interrupted."""
 

@@ -51,14 +51,15 @@ class EndJudge:
         self._store = SnapshotStore(scratch, keep=False, names=1 if self._on_disk else 2)
         self._numbers: dict[bytes, int] = {}
         self._promises: list[Promises] = []
+        patience = Patience(self._kind.seconds_max, tries=2)
         self._folders = FolderJudge(
             target,
             self._promises.__getitem__,
             partial(self._store.capture, names=1 if cell else None),
             cell=cell,
-            patience=Patience(self._kind.seconds_max, tries=2),
+            patience=patience,
         )
-        self._life = LifeJudge(target, scratch, cell)
+        self._life = LifeJudge(target, scratch, cell, patience)
         self._lives: dict[Key, Violation | None] = {}
         self._confirmed: set[Key] = set()
         self._traces = 0

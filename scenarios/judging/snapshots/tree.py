@@ -18,19 +18,24 @@ outside of the folder, room allocated and never written, inode flags (chattr), a
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.snapshots.sparse import digest_of
 
-__all__ = ["DIRECTORY", "FILE", "LINK", "REPLACED", "ROOT", "UNREADABLE", "Entry", "Tree", "joined"]
+__all__ = ["DIRECTORY", "FILE", "LINK", "REPLACED", "ROOT", "UNREADABLE", "Entry", "Tree", "folded", "joined"]
 
 FILE, DIRECTORY, LINK = "file", "directory", "link"
 """The kinds of entries that hold something; the others are ``fifo``, ``socket``, ``character device``, ``block device``."""
 
 REPLACED, UNREADABLE = "replaced", "unreadable"
 """Kinds of the one entry, without a name, of a tree that cannot be laid out; its content says why."""
+
+_EMPTY = digest_of(b"", 0)
+_NUMBERS = re.compile(r"[0-9a-f]{8,}|\d+")
 
 ROOT = "."
 """The path of the folder itself."""
@@ -108,10 +113,21 @@ class Tree:
         """The digests of its files' contents."""
         return {entry.content for _, entry in self.entries if entry.kind == FILE}
 
+    @cached_property
+    def shape(self) -> str:
+        """Equal for folders with the same names, but for numbers in them, of which the same kinds are empty files or not."""
+        entries = (f"{path} {entry.kind}{' empty' * (entry.content == _EMPTY)}" for path, entry in self.entries)
+        return hashlib.blake2b(folded(entries).encode(), digest_size=12).hexdigest()
+
     def difference(self, other: Tree) -> list[str]:
         """Return the paths at which two folders differ, sorted."""
         mine, theirs = dict(self.entries), dict(other.entries)
         return sorted(path for path in mine.keys() | theirs.keys() if mine.get(path) != theirs.get(path))
+
+
+def folded(paths: Iterable[str]) -> str:
+    """Return the kinds of paths there are, each once: paths without the numbers and digests in them."""
+    return "\n".join(sorted({_NUMBERS.sub("#", path) for path in paths}))
 
 
 def _ranks(times: list[int]) -> str:

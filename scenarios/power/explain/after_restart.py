@@ -7,6 +7,8 @@ is killed and restarted:
     one of them helps     that sync was missing, and recovery is not to blame. The finding is the other one if, besides, it breaks
                           the same promise in the same words, and lost something of the same files, as far as that is known
     none of them helps    recovery is suspected, and everything is synced before it (`causes.cause_of_restart`)
+
+Where a recorded second life breaks a promise in the words of a finding in the first life, it may be that bug, too.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from crashmatrix.reports import Finding, ScenarioResult
 from crashmatrix.reports.findings import finding_id
+from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power.explain.causes import Suspect
 from crashmatrix.scenarios.power.explain.explain import Explanation
@@ -24,7 +27,16 @@ from crashmatrix.scenarios.power.results import circumstances
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.remedies import BEFORE_RECOVERY
 
-__all__ = ["Explained", "as_one", "id_without_restart", "is_another", "not_recovery", "others_first", "with_others"]
+__all__ = [
+    "Explained",
+    "as_one",
+    "id_without_restart",
+    "in_both_lives",
+    "is_another",
+    "not_recovery",
+    "others_first",
+    "with_others",
+]
 
 _OTHERS_MAX = 3
 _MARK = "\0"
@@ -50,8 +62,8 @@ class Explained:
 
 
 def id_without_restart(recording: Recording, results: Sequence[ScenarioResult]) -> str:
-    """Return the id that a finding would have if the process had not been killed; empty if it was not."""
-    if not recording.killed or recording.of or recording.resumed:
+    """Return the id that a finding would have if there had been one life and no kill before; empty if there was just that."""
+    if not recording.resumed and (not recording.killed or recording.of):
         return ""
     prefix = circumstances(recording, _MARK).removesuffix(_MARK)
     mine = next((each for each in results if each.explanation.startswith(prefix)), None)
@@ -100,6 +112,17 @@ def as_one(other: Explained, again: Explained) -> Finding:
     return replace(
         known, count=known.count + more.count, explanation=(*known.explanation, said), also=(*known.also, more.id)
     )
+
+
+def in_both_lives(again: Finding, first: Finding) -> Finding:
+    """Return a finding in a second life which says that the same promise is broken in the first one, perhaps by the same bug."""
+    told = tuple(each for each in again.explanation if each != second_life.CAUSE[1])
+    said = (
+        f"In the first life, {counted(first.count, 'crash state')} broke the same promise in the same words. "
+        "If this stays once that is fixed, look at how the system goes on from what recovery left."
+    )
+    cause = f"perhaps as in the first life: {first.cause}" if first.cause else ""
+    return replace(again, cause=cause, explanation=(*told, said))
 
 
 def not_recovery(again: Finding, other: Finding) -> Finding:

@@ -2,7 +2,8 @@
 
 the sync helps            it is the cause, and suggested with its figures
 it eases                  it is the cause among other things, and suggested with its figures
-it was refuted            the cause is not confirmed; nothing is suggested, the explanation says that it was tried
+it was refuted            the cause is not confirmed; nothing is suggested, the explanation says that it was tried. It does
+                          not say that recovery read what the disk never had, which was only supposed
 it could not be tried     the likeliest cause; suggested, with the reason why it was not tried
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from crashmatrix.scenarios.power.explain.explain import Explanation
 from crashmatrix.scenarios.power.explain.trials import Trial
+from crashmatrix.scenarios.recorded.remedies import BEFORE_RECOVERY
 
 __all__ = ["cause_with", "sentences_with", "suggestion_with"]
 
@@ -39,10 +41,12 @@ def suggestion_with(found: Explanation, trial: Trial | None) -> str:
 
 
 def sentences_with(found: Explanation, trial: Trial | None) -> tuple[str, ...]:
-    """Return the explanation; one that a trial refuted says so."""
+    """Return the explanation; one that a trial refuted says so, and what was only supposed of a recovery is left out then."""
     if trial is None or not _refuted(trial):
         return found.explanation
-    return (*found.explanation, f"It did not help to add {trial.remedy.text}. {trial.text}")
+    supposed = any(suspect.remedy.before == BEFORE_RECOVERY for suspect in found.cause.suspects)
+    facts = [each for each in found.explanation if not (supposed and each == found.cause.because)]
+    return (*facts, f"It did not help to add {trial.remedy.text}. {trial.text}")
 
 
 def _refuted(trial: Trial | None) -> bool:

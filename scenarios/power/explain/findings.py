@@ -23,6 +23,7 @@ from crashmatrix.scenarios.power.explain.after_restart import (
     Explained,
     as_one,
     id_without_restart,
+    in_both_lives,
     is_another,
     not_recovery,
     others_first,
@@ -195,6 +196,11 @@ def _together(tried: Sequence[Explained]) -> list[Finding]:
     """Return the findings: one that shows after a restart, and is another one, counts with that."""
     found = {each.finding.id: each for each in tried}
     for again in tried:
+        if again.recording.resumed:
+            first = found.get(again.plain)
+            if first and again.finding.cause == second_life.CAUSE[0]:
+                found[again.finding.id] = replace(again, finding=in_both_lives(again.finding, first.finding))
+            continue
         other, one = is_another(again, [each for each in found.values() if not each.plain])
         if other and one:
             found[other.finding.id] = replace(other, finding=as_one(other, again))

@@ -10,8 +10,9 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.judging.checker import CrashState
-from crashmatrix.scenarios.judging.patience import SECONDS_MIN, TIMES, Learnt, Patience
+from crashmatrix.scenarios.judging.patience import RESUMED_TIMES, SECONDS_MIN, TIMES, Learnt, Patience
 from crashmatrix.scenarios.kill.profile import prepare
+from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from tests.scenarios.kill.test_experiment import TOYS
 
 LIMITS = [
@@ -44,7 +45,57 @@ def test_limits(name: str, seen: list[float | str], tries: int, limit: float) ->
 def test_learnt_by_several() -> None:
     """The knowledge of several judges adds up."""
     assert Learnt(1, True) | Learnt(2, False) == Learnt(2, True)
+    assert Learnt(1, False, 3, True) | Learnt(2, True, 4, False) == Learnt(2, True, 4, True)
     assert Patience(30, Learnt(0.5, True)).limit == TIMES * 0.5
+
+
+RESUMED = [
+    ("nothing is known", Learnt(), 1, 300),
+    ("a recovery hung", Learnt(0.1, True), 1, 300),
+    ("a life hung, and nothing ended", Learnt(hung_resumed=True), 1, 300),
+    ("the slowest life counts", Learnt(0.001, False, 3.0, True), 1, TIMES * 3.0),
+    ("the slowest recovery stands for a life", Learnt(0.1, False, 0.0, True), 1, TIMES * RESUMED_TIMES * 0.1),
+    ("twice at once", Learnt(0.01, False, 0.0, True), 2, 2 * TIMES * RESUMED_TIMES * 0.01),
+    ("never below the least", Learnt(0.001, False, 0.0, True), 1, SECONDS_MIN),
+]
+
+
+@pytest.mark.parametrize(("name", "learnt", "tries", "limit"), RESUMED, ids=[row[0] for row in RESUMED])
+def test_limits_of_second_lives(name: str, learnt: Learnt, tries: int, limit: float) -> None:
+    """Second lives have ten times the limit of recoveries, until one hung for all of it; then a rule is stated, too."""
+    del name
+    patience = Patience(30, learnt, tries=tries)
+    assert patience.resuming.limit == pytest.approx(limit)
+    assert ("resume had hung" in patience.rule) is (limit < 300)
+
+
+def test_a_second_life_is_tried_again() -> None:
+    """One that is cut short by a learnt limit is tried once more; one that had the whole limit, or ends, is not."""
+    patience, given, laid_out = Patience(30, Learnt(slowest=0.01)), list[float](), list[int]()
+
+    def resume(*results: JobResult[None]) -> JobResult[None]:
+        def take(limit: float) -> JobResult[None]:
+            given.append(limit)
+            return to_come.pop(0)
+
+        to_come = [*results]
+        return patience.resuming.tried(take, lambda: laid_out.append(len(given)))
+
+    assert resume(TimedOut()) == TimedOut()  # It had the whole limit.
+    assert resume(TimedOut(), Returned(None)) == Returned(None)
+    assert resume(TimedOut(), TimedOut()) == TimedOut()
+    assert resume(Died(-9)) == Died(-9)
+    short = TIMES * RESUMED_TIMES * 0.01
+    assert given == pytest.approx([300, *[short] * 5])
+    assert laid_out == [2, 4]
+
+
+def test_a_claim_is_a_hang() -> None:
+    """A system that says it waited in vain has hung."""
+    patience = Patience(30, Learnt(slowest=0.01))
+    claim = Raised(("PromiseBroken",), "", "", (Verdict.HANGS, "not ready"))
+    assert patience.resuming.tried(lambda _: claim, lambda: None) is claim
+    assert patience.resuming.limit < 300
 
 
 def test_the_second_hang_takes_less(tmp_path: Path) -> None:

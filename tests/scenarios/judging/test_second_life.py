@@ -17,6 +17,7 @@ from crashmatrix.scenarios.judging.second_life import (
     named,
     nothing_stored,
     stored_again,
+    varied,
 )
 from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, TimedOut
@@ -61,7 +62,11 @@ def test_equal_second_lives_have_one_key() -> None:
 @pytest.mark.parametrize(
     ("result", "verdict", "words"),
     [
-        (TimedOut(), Verdict.HANGS, "when it was resumed: resume was still running at its time limit"),
+        (
+            TimedOut(),
+            Verdict.HANGS,
+            "when it was resumed: resume was still running at its time limit (300 s, 10 times seconds_max)",
+        ),
         (
             Raised(("ValueError", "Exception"), f"{ROOT}/log is odd", ""),
             Verdict.CANNOT_OPEN,
@@ -78,18 +83,34 @@ def test_equal_second_lives_have_one_key() -> None:
 )
 def test_failed_resumption(result: JobResult[object], verdict: Verdict, words: str) -> None:
     """A `resume` that does not return is a verdict, and its explanation says that it was the second life."""
-    assert failed_resumption(result, ROOT) == Violation(verdict, words)
+    assert failed_resumption(result, ROOT, 300) == Violation(verdict, words)
     assert is_about(words) and not is_about("recovery raised ValueError: resumed too early")
 
 
 def test_failed_check() -> None:
     """The same from the words of a forked check."""
-    assert failed_check(Verdict.CANNOT_OPEN, "resume died by SIGSEGV").explanation.startswith("it could not be resumed")
-    assert (
-        failed_check(Verdict.HANGS, "resume was still running").explanation
-        == "when it was resumed: resume was still running"
+    assert failed_check(Verdict.CANNOT_OPEN, "resume died by SIGSEGV", 300).explanation.startswith(
+        "it could not be resumed"
     )
-    assert failed_check(Verdict.CANNOT_OPEN, "says the store").explanation == "when it was resumed: says the store"
+    assert (
+        failed_check(Verdict.HANGS, "resume was still running at its time limit", 300).explanation
+        == "when it was resumed: resume was still running at its time limit (300 s, 10 times seconds_max)"
+    )
+    assert failed_check(Verdict.CANNOT_OPEN, "says the store", 300).explanation == "when it was resumed: says the store"
+
+
+def test_varied() -> None:
+    """Kinds not seen yet come first: new first parts of a kind, then new second parts, then others, drawn."""
+    kinds = {f"often {number}": ("a", "x") for number in range(20)}
+    kinds |= {"rare": ("a", "y"), "new": ("b", "x"), "known": ("c", "x")}
+    for seed in "012345":
+        first = varied(kinds, 5, seed, [("c", "x")])
+        assert first[0].partition(" ")[0] in {"often", "rare", "new"}
+        assert {"new", "rare"} < {*first[:3]} and "known" not in first[:3]
+    assert len({(*varied(kinds, 6, seed),) for seed in "0123"}) == 4
+    assert varied(kinds, 30, "0") == varied(kinds, 30, "0")
+    assert {*varied(kinds, 30, "0")} == {*kinds}
+    assert varied({}, 3, "0") == []
 
 
 def test_stored_again() -> None:

@@ -34,6 +34,14 @@ def explained_kill(target: str, mutant: str, tmp_path: Path) -> list[Finding]:
     return findings
 
 
+def test_only_an_acknowledgement(tmp_path: Path) -> None:
+    """If a crash breaks the promise once an item is acknowledged, the last change of the folder before it is named."""
+    found = explained_kill(f"{TOYS}:PutsAside", "", tmp_path)
+    assert "the promise breaks with the acknowledgement of 1, after this step in the workload: aside made" in {
+        finding.cause for finding in found
+    }
+
+
 @pytest.mark.parametrize(("name", "target", "mutant"), KILL)
 def test_kill(name: str, target: str, mutant: str, tmp_path: Path) -> None:
     """The step that breaks the promise is named, and the place before it, where a crash was safe."""

@@ -6,6 +6,7 @@ import pytest
 
 from crashmatrix.scenarios.judging.snapshots.tree import ROOT, Entry, Tree, joined
 from crashmatrix.scenarios.kill.passing import difference, same_promises
+from crashmatrix.scenarios.target.contract import ExactlyOnce, contract_named
 from crashmatrix.scenarios.target.journal import Promises
 
 Folder = dict[str, str | Entry]
@@ -132,4 +133,20 @@ def promises(*lines: str) -> Promises:
 )
 def test_promises(left: list[str], shown: list[str], other: list[str], *, same: bool) -> None:
     """Items may differ where undisturbed runs differ. The number of acknowledgements may not, unless it varies as well."""
-    assert same_promises(promises(*left), promises(*shown), [promises(*other)]) is same
+    assert same_promises(promises(*left), promises(*shown), [promises(*other)], ExactlyOnce()) is same
+
+
+@pytest.mark.parametrize(
+    ("contract", "left", "shown", "same"),
+    [
+        ("exactly-once", (1, 2), (2, 1), True),
+        ("exactly-once", (1, 2), (2, 3), False),
+        ("at-least-once", (1, 2, 2), (2, 1), True),
+        ("prefix", (1, 2), (2, 1), False),
+        ("prefix", (1, 2), (1, 2), True),
+    ],
+)
+def test_items_from_before(contract: str, left: tuple[int, ...], shown: tuple[int, ...], *, same: bool) -> None:
+    """A second life begins with what recovery returned: in another order it is the same, but for a log."""
+    before, after = (Promises.parse(b"attempt 9\n", items) for items in (shown, left))
+    assert same_promises(after, before, [], contract_named(contract)) is same

@@ -76,9 +76,14 @@ def test_verdicts(toy: str, expected: set[str], words: str) -> None:
 
 def test_a_resumption_that_hangs_is_a_verdict() -> None:
     """A `resume` that never ends is stopped at its time limit, and called hanging."""
-    _, resumed = lives(run("HangsResumed", budget=1))
+    experiment = run("HangsResumed", budget=1)
+    _, resumed = lives(experiment)
+    assert experiment.checker.patience.learnt.hung_resumed  # The next ones would get less.
     assert {(result.verdict, result.explanation) for result in resumed if result.verdict.broken} == {
-        (Verdict.HANGS, "when it was resumed: resume was still running at its time limit")
+        (
+            Verdict.HANGS,
+            "when it was resumed: resume was still running at its time limit (8 s, 10 times seconds_max)",
+        )
     }
 
 
@@ -111,6 +116,16 @@ def test_a_share_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("resumed in 3 of 7 distinct recovered folders" in note for note in runs[0].details["notes"])
 
 
+def test_a_folder_unlike_the_others_is_gone_on_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that only a crash at one place of many leaves is looked into, however few second lives there are."""
+    monkeypatch.setattr(second_lives, "LIVES_MIN", 4)
+    monkeypatch.setattr(second_lives, "LIVES_SHARE", 0.0)
+    experiment = run("LockStays", real_kills=0, depth_max=0)
+    _, resumed = lives(experiment)
+    assert experiment.details["resumable"] > 25 and experiment.details["resumed"] == 4
+    assert any(result.verdict is Verdict.CANNOT_OPEN for result in resumed)
+
+
 def test_a_second_life_after_a_late_crash_is_crashed() -> None:
     """One of the second lives that are crashed at their hits began with as many promises as any."""
     experiment = run("GoesOn", real_kills=0)
@@ -134,7 +149,7 @@ def test_second_lives_are_findings_of_their_own() -> None:
     text = " ".join(explained[0].explanation)
     assert explained[0].cause == "the system does not go on rightly from what recovery left"
     assert "it recovered, was resumed, and was " in text
-    assert re.search(r"Items there when it was resumed: \d; acknowledged since: 1; came back: \d", text)
+    assert re.search(r"Items there when it was resumed: \d; acknowledged since: \d; came back: \d", text)
     assert "the system is resumed" in " ".join(event.text for event in explained[0].timeline)
     assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"]
 

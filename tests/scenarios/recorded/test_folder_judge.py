@@ -211,6 +211,18 @@ def test_second_recovery(
     assert bool(judged.recovered) is (verdict is Verdict.SAFE)
 
 
+def test_the_kind_of_a_recovery(tmp_path: Path) -> None:
+    """It says what recovery left, and which kinds of files it changed, numbers apart; of a known recovery, too."""
+    bench = Bench(tmp_path, "Tidies", ())
+    one, other = bench.check("0", "crashed1"), bench.check("0 ", "crashed23")
+    assert one.kind == other.kind and all(one.kind) and one.digest != other.digest
+    untouched = bench.check("0")
+    assert untouched.kind == (one.kind[0], "")
+    bench.journal = STARTED
+    assert bench.check("0", "crashed1").kind == one.kind
+    assert bench.check("", "crashed1").kind == ("", "")  # A broken promise.
+
+
 def test_a_folder_that_recovery_replaces(tmp_path: Path) -> None:
     """There is nothing to recover a second time: that is said, as it is under kill."""
     judged = Bench(tmp_path, "BecomesAFile", ()).check()

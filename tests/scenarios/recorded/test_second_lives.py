@@ -14,9 +14,10 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.experiment import StoredRun
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.power.experiment import POWER, PowerExperiment
 from crashmatrix.scenarios.recorded.second_lives import LifeJudge, resumed_at
-from crashmatrix.scenarios.systems.loading import Target
+from crashmatrix.scenarios.systems.loading import Target, load
 from tests.scenarios.experiments import power_of
 
 TOYS = "tests.scenarios.second_life_systems"
@@ -32,7 +33,7 @@ LIVES = [
         Verdict.CANNOT_OPEN,
         "it could not be resumed after recovery: resume raised ValueError: ROOT",
     ),
-    ("HangsResumed", "0\n", Verdict.HANGS, "when it was resumed: resume was still running at its time limit"),
+    ("HangsResumed", "0\n", Verdict.HANGS, "when it was resumed: resume was still running at its time limit (8 s, 10"),
     ("StoresAgain", "0\n", Verdict.UNKNOWN, "resume attempted what recovery had returned before: 0"),
     ("Torn", "x\n", Verdict.UNKNOWN, "recovered once more, to be resumed: recovery raised ValueError"),
 ]
@@ -44,11 +45,13 @@ def test_a_life(toy: str, data: str, verdict: Verdict | None, words: str, tmp_pa
     root = tmp_path / "root"
     root.mkdir()
     (root / "data").write_text(data)
-    lives = LifeJudge(Target(f"{TOYS if toy != 'Torn' else 'tests.scenarios.toy_systems'}:{toy}"), tmp_path, None)
+    target = Target(f"{TOYS if toy != 'Torn' else 'tests.scenarios.toy_systems'}:{toy}")
+    patience = Patience(load(target.name).seconds_max, tries=2)
+    lives = LifeJudge(target, tmp_path, None, patience)
     violation = lives.judge(root)
     assert (violation and violation.verdict) == verdict
     assert violation is None or violation.explanation.startswith(words), violation.explanation
-    assert lives.hung == (verdict is Verdict.HANGS)
+    assert patience.learnt.hung_resumed == (verdict is Verdict.HANGS)  # The next ones get less.
     assert lives.lives == (toy != "Torn")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.checker import CrashState
+from crashmatrix.scenarios.judging.snapshots.sparse import digest_of
 from crashmatrix.scenarios.judging.snapshots.tree import FILE, REPLACED, ROOT, UNREADABLE, Entry, Tree, joined
 from crashmatrix.scenarios.target.journal import Promises
 
@@ -80,6 +81,25 @@ def test_order_since(times: tuple[int, ...], others: tuple[int, ...], *, equal: 
         for row in (times, others)
     )
     assert (one.order_since(before) == other.order_since(before)) is equal
+
+
+@pytest.mark.parametrize(
+    ("files", "equal"),
+    [
+        ({"log": b"y", "7.sst": b"z"}, True),
+        ({"log": b"x", "1.sst": b"", "2.sst": b"x"}, False),
+        ({"log": b"", "1.sst": b"x"}, False),
+        ({"log": b"x"}, False),
+        ({"log": b"x", "1.sst": b"x", "23.sst": b"y"}, True),
+    ],
+)
+def test_shape(files: dict[str, bytes], *, equal: bool) -> None:
+    """Numbers in names, how often there is such a name, and contents do not count; names and what is empty do."""
+    one, other = (
+        Tree(tuple((name, Entry(FILE, 0o644, digest_of(data, len(data)))) for name, data in sorted(each.items())))
+        for each in ({"log": b"x", "1.sst": b"x"}, files)
+    )
+    assert (one.shape == other.shape) is equal
 
 
 def test_states_that_differ_in_the_order_of_times_are_judged_apart() -> None:

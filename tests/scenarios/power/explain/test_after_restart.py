@@ -10,10 +10,12 @@ import pytest
 
 from crashmatrix.reports import Finding, Verdict
 from crashmatrix.reports.findings import finding_id
+from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.power.explain.after_restart import (
     Explained,
     as_one,
     id_without_restart,
+    in_both_lives,
     is_another,
     not_recovery,
     others_first,
@@ -54,6 +56,26 @@ def test_id_without_restart() -> None:
     assert id_without_restart(RESTART, results) == id_of(RUN, judged) != id_of(RESTART, judged)
     assert id_without_restart(RUN, [result_of(RUN, judged)]) == ""
     assert id_without_restart(replace(RESTART, of=("run", "5-none")), results) == ""
+
+
+def test_id_of_a_second_life() -> None:
+    """It is the id that the same broken promise has in a first life."""
+    judged = Judged("5-none", Verdict.CANNOT_OPEN, "recovery raised ValueError: bad block 7")
+    for recording in (
+        replace(RUN, name="run/5-all~resumed", of=("run", "5-all"), resumed="5-all"),
+        replace(RUN, name="resumed", killed=KillPoint(4, 1), resumed="kill"),
+    ):
+        results = [result_of(recording, judged)]
+        assert id_without_restart(recording, results) == id_of(RUN, judged) != id_of(recording, judged)
+
+
+def test_in_both_lives() -> None:
+    """A finding in a second life names the cause of the one in the first, and does not blame the second."""
+    again = replace(FINDING, id="again", cause=second_life.CAUSE[0], explanation=("Where.", second_life.CAUSE[1]))
+    found = in_both_lives(again, FINDING)
+    assert found.cause == "perhaps as in the first life: no fsync of log"
+    assert found.explanation[0] == "Where." and second_life.CAUSE[1] not in found.explanation
+    assert "In the first life, 5 crash states broke the same promise in the same words. If" in found.explanation[1]
 
 
 def id_of(recording: Recording, judged: Judged) -> str:

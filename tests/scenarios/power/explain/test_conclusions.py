@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crashmatrix.scenarios.power.explain.causes import Cause, Suspect
+from crashmatrix.scenarios.power.explain.causes import Cause, Suspect, cause_of_restart
 from crashmatrix.scenarios.power.explain.conclusions import cause_with, sentences_with, suggestion_with
 from crashmatrix.scenarios.power.explain.explain import Explanation
 from crashmatrix.scenarios.power.explain.trials import Trial
@@ -43,3 +43,14 @@ def test_conclusions(cause: Cause, trial: Trial | None, concluded: str, suggesti
     assert suggestion_with(found, trial) == suggestion
     refuted = ("Why.", f"It did not help to add {LOG.text}. {REFUTED.text}")
     assert sentences_with(found, trial) == (refuted if trial is REFUTED else ("Why.",))
+
+
+def test_a_supposition_about_recovery_is_dropped() -> None:
+    """Recovery is said to have read what the disk never had until a sync of everything before it did not help."""
+    cause = cause_of_restart()
+    (suspect,) = cause.suspects
+    found = Explanation("5-none", 1, ("Where.", cause.because), cause, (), (), 0)
+    helps, refuted = Trial(suspect.remedy, 9, 0, 80, 20, 80), Trial(suspect.remedy, 9, 4, 89, 4, 89)
+    assert sentences_with(found, helps) == sentences_with(found, None) == ("Where.", cause.because)
+    assert sentences_with(found, refuted) == ("Where.", f"It did not help to add {suspect.remedy.text}. {refuted.text}")
+    assert cause_with(found, refuted) == f"not confirmed: {cause.cause}"
