@@ -82,10 +82,12 @@
     const open = element("button", { type: "button", class: "open", "aria-expanded": "false" }, row[ID]);
     open.addEventListener("click", () => toggle(open, row));
     const chip = element("span", { class: `chip ${kind}` }, element("span", { class: `sign ${kind}`, "aria-hidden": "true" }), verdict);
+    const outcome = data.explanation[row[EXPLANATION]].split("\n")[0];
     return element("tr", { class: "row" },
-      element("td", {}, chip), element("td", {}, open), element("td", { class: "point" }, data.point[row[POINT]]),
+      element("td", {}, chip), element("td", { class: "id" }, open, element("span", { class: "brief" }, outcome)),
+      element("td", { class: "point" }, data.point[row[POINT]]),
       element("td", { class: "num" }, String(row[HIT])), element("td", { class: "num" }, String(row[DEPTH] || "")),
-      element("td", { class: "what" }, data.explanation[row[EXPLANATION]].split("\n")[0]));
+      element("td", { class: "what" }, outcome));
   }
 
   function toggle(button, row) {

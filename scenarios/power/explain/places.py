@@ -9,7 +9,7 @@ from crashmatrix.scenarios.judging.words import shown
 from crashmatrix.scenarios.recorded.recording import Recording, journal_before
 from crashmatrix.scenarios.target.notes import KILLED, AnyNote, HitNote, parse
 
-__all__ = ["journal_lines", "place_of", "where"]
+__all__ = ["is_harness", "journal_lines", "place_before", "where"]
 
 _HARNESS = "journal."
 """The journal's own failpoints begin with this. Their hits are left out, since its lines say the same."""
@@ -18,7 +18,7 @@ _HARNESS = "journal."
 def where(trace: Trace, cut: int, recording: Recording, declared: Mapping[str, str]) -> str:
     """Say after and before what the power failed; ``declared`` is where failpoints are declared, by name."""
     lines = journal_lines(trace, cut, recording)
-    hits = [note for note in map(parse, trace.notes_before(cut)) if isinstance(note, HitNote) and not _is_harness(note)]
+    hits = [note for note in map(parse, trace.notes_before(cut)) if isinstance(note, HitNote) and not is_harness(note)]
     parts = [f"after line {len(lines)} of the journal ({shown(lines[-1])})"] if lines else []
     parts += [f"after {_hit(hits[-1], declared)}"] if hits else []
     following = _following(trace, cut)
@@ -34,16 +34,20 @@ def _following(trace: Trace, cut: int) -> AnyNote | None:
     """The first note after a cut, the journal's own failpoints left out; None if there is none."""
     operations = trace.operations[cut : trace.finish]
     after = (parse(operation.text) for operation in operations if isinstance(operation, Note))
-    return next((note for note in after if not _is_harness(note)), None)
+    return next((note for note in after if not is_harness(note)), None)
 
 
-def place_of(operation: object, declared: Mapping[str, str]) -> str:
-    """A note as a place in the program."""
-    note = parse(operation.text if isinstance(operation, Note) else b"")
+def place_before(trace: Trace, position: int, declared: Mapping[str, str]) -> str:
+    """The last note before a position of the trace, as a place in the program; empty if there is none."""
+    notes = (parse(each.text) for each in reversed(trace.operations[:position]) if isinstance(each, Note))
+    note = next((note for note in notes if not is_harness(note)), None)
+    if note is None:
+        return ""
     return _hit(note, declared) if isinstance(note, HitNote) else f"the journal line {_text(note)}"
 
 
-def _is_harness(note: AnyNote) -> bool:
+def is_harness(note: AnyNote) -> bool:
+    """Whether a note is a hit of one of the journal's own failpoints."""
     return isinstance(note, HitNote) and note.name.startswith(_HARNESS)
 
 

@@ -9,6 +9,7 @@ from crashmatrix.faults.disk.trace.named import Named, in_words
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Data, Write, sectors_of
 from crashmatrix.reports import Event
 from crashmatrix.scenarios.judging.words import EVENTS_MAX, noted
+from crashmatrix.scenarios.power.explain.places import is_harness
 from crashmatrix.scenarios.target.notes import HitNote, parse
 
 __all__ = ["timeline"]
@@ -77,8 +78,10 @@ def _event(
     return None
 
 
-def _note(at: int, line: bytes, declared: Mapping[str, str]) -> Event:
+def _note(at: int, line: bytes, declared: Mapping[str, str]) -> Event | None:
     match parse(line):
+        case HitNote() as hit if is_harness(hit):  # The line beside it says the same.
+            return None
         case HitNote(name, number):
             return Event(at=at, kind="hit", text=f"{name}, hit {number}", detail=declared.get(name, ""))
     return noted(at, line)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.faults.disk import Note
-from crashmatrix.scenarios.power.explain.places import journal_lines, place_of, where
+from crashmatrix.scenarios.power.explain.places import journal_lines, place_before, where
 from crashmatrix.scenarios.recorded.recording import Recording
 from tests.faults.disk.support import synthetic_trace
 
@@ -48,14 +48,18 @@ def test_where_nothing_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("note", "expected"),
+    ("notes", "expected"),
     [
-        (b"hit put.done 1", PUT),
-        (b"hit other 2", "hit 2 of failpoint other"),
-        (b"hit workload.killed 1", "the kill of the process"),
-        (b"ack 0", "the journal line ack 0"),
+        ([b"hit put.done 1"], PUT),
+        ([b"hit other 2"], "hit 2 of failpoint other"),
+        ([b"hit workload.killed 1"], "the kill of the process"),
+        ([b"hit other 2", b"ack 0"], "the journal line ack 0"),
+        ([b"attempt 0", b"hit journal.after_attempt 1"], "the journal line attempt 0"),
+        ([b"hit journal.after_attempt 1"], ""),
+        ([], ""),
     ],
 )
-def test_place_of(note: bytes, expected: str) -> None:
-    """A failpoint with its place, if it is known; a line of the journal as it is."""
-    assert place_of(Note(note), DECLARED) == expected
+def test_place_before(notes: list[bytes], expected: str) -> None:
+    """A failpoint with its place, if it is known; a line of the journal as it is, whose own failpoints are left out."""
+    trace = synthetic_trace([Note(text) for text in notes])
+    assert place_before(trace, trace.start + len(notes), DECLARED) == expected

@@ -37,6 +37,13 @@ def test_events(operation: Operation, event: Event) -> None:
     assert (cut.kind, recovered.kind, recovered.text) == ("cut", "recovered", "gone")
 
 
+def test_the_journals_own_failpoints_are_left_out() -> None:
+    """The line beside each hit says the same."""
+    trace = synthetic_trace([Note(b"attempt 0"), Note(b"hit journal.after_attempt 1"), Note(b"hit put.done 1")])
+    events = timeline(trace, CrashState(4, 0, (), 0), {}, {}, outcome="")
+    assert [event.kind for event in events] == ["note", "attempt", "hit", "cut", "recovered"]
+
+
 def test_what_became_of_the_writes() -> None:
     """Durable, kept, lost or torn; each named, or a change."""
     writes = [Write(512 * at, SECTOR * 2) for at in range(4)]
