@@ -193,7 +193,7 @@ def load(name: str) -> type[SystemUnderTest]:
         return _class_in(load_module(where), where, attribute)
     except UsageError as error:
         if name in BUILT_IN or not _family(name):
-            if isinstance(error.__cause__, ModuleNotFoundError) and _like(name):
+            if name not in BUILT_IN and isinstance(error.__cause__, ModuleNotFoundError) and _like(name):
                 raise UsageError(f"no target {name!r}{_like(name)}") from None
             raise
         raise UsageError(f"no target {name!r}; there are {', '.join(_family(name))}") from None

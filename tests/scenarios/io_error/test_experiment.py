@@ -12,6 +12,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.experiment import IO_ERROR
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.shards import Shard
@@ -91,12 +92,12 @@ def test_a_scenario_is_reproduced(tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "crashed").is_dir()
 
 
-def test_a_fault_that_no_call_meets_is_unknown(tmp_path: Path) -> None:
-    """A replay of a call that is not made says so, and is not safe."""
-    run(tmp_path, "Log", budget=1)
-    unmet = replay("io-error:write@99~EIO~once~reopened", tmp_path / "report", None).checked
-    assert unmet.verdict is Verdict.UNKNOWN
-    assert "fewer than 99 calls" in unmet.explanation
+def test_a_fault_that_no_call_meets_is_refused(tmp_path: Path) -> None:
+    """A replay of a call that is neither in the report nor made names a fault that is."""
+    campaign = run(tmp_path, "Log", budget=1)
+    near = "|".join(re.escape(result.id) for result in campaign.results)
+    with pytest.raises(UsageError, match=f"has no scenario 'io-error:write@99~.*the nearest that it has is ({near})"):
+        replay("io-error:write@99~EIO~once~reopened", tmp_path / "report", None)
 
 
 def test_planned_faults_that_no_run_reaches_are_counted(tmp_path: Path) -> None:
