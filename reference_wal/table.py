@@ -108,10 +108,10 @@ class Table:
         """Return the batch's id once it is logged and its rows wait to be committed."""
         with self._access.ingesting.passed():
             self._health.refuse_new_calls()
-            rows = own_copy(batch)
             # Refused, by the log of a table that was dropped as well, or the log has poisoned itself.
             with self._health.poisoned_by_errors(but_for=ReferenceWalError):
                 batch_id = self.log.append(batch)
+                rows = own_copy(batch)  # Once the log has checked it: its offsets may lead anywhere.
                 with self._access.altering():  # A batch half in the buffers must never be committed.
                     self.buffers.insert(batch_id, rows)
         self._tally.add(appends=1, append_bytes=batch.nbytes)

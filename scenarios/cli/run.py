@@ -60,7 +60,8 @@ Budget = Annotated[
     typer.Option(
         min=1,
         max=10**9,
-        help=f"How many places to crash at; crashes of recoveries, second lives and samples come on top. Default: {budgets()}.",
+        help="How many places to crash at (power: outcomes, io-error: faults); crashes of recoveries, second lives and samples "
+        f"come on top. Default: {budgets()}.",
     ),
 ]
 TimeLimit = Annotated[

@@ -45,8 +45,8 @@ __all__ = ["STOPS_MAX", "fail_calls", "fail_points", "hits", "profile", "size_of
 STOPS_MAX = 8
 """At how many steps of its handling of an error a run is copied, and how often the page cache is dropped before the end."""
 
-_REMOVES = ("open", "unlink", "rename", "truncate")
-"""The classes of calls that may remove the only other copy of what a failed sync left in the page cache."""
+_REMOVES = ("unlink", "rename", "truncate")
+"""The classes of calls that may remove the only other copy of what a failed sync left in the page cache; so may an open."""
 
 
 def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
@@ -285,7 +285,8 @@ class _Run(_Watch):
     def _removed(self) -> bool:
         """Whether a call may have removed something since the last call of this method."""
         made, self._removals = self.failing.made[self._removals :], len(self.failing.made)
-        return any(each.calls in _REMOVES and each.answer is None and not each.creates for each in made)
+        done = [each for each in made if each.answer is None and not each.creates]
+        return any(each.truncates or each.calls in _REMOVES for each in done)
 
     def _uncached(self) -> dict[str, bytes]:
         return self.failing.cache.dropped() if self.failing.cache and self.failing.fired else {}

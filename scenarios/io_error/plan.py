@@ -45,7 +45,7 @@ T = TypeVar("T")
 NAME = "io-error"
 
 BUDGET = 400
-"""Default number of faults at most. A run of the workload serves one, or several, and has up to five endings without a disk."""
+"""Default number of faults at most. A run of the workload may serve several; without ``--fs`` it has up to five endings."""
 
 ENDINGS: Final = (KILLED, KILLED_LATER, REOPENED, UNCACHED, REMOUNTED, CUT, CUT_LATER, RESUMED)
 

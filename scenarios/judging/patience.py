@@ -132,7 +132,12 @@ class Resuming:
             self.ended(time.monotonic() - begun)
         elif not self.hung(limit):
             anew()
-            return resume(self.limit)
+            begun, limit = time.monotonic(), self.limit
+            result = resume(limit)
+            if isinstance(result, TimedOut):
+                self.hung(limit)
+            else:
+                self.ended(time.monotonic() - begun)
         return result
 
     @property

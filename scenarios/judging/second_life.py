@@ -107,7 +107,8 @@ def _failure(result: JobResult[object], seconds_max: float) -> tuple[Verdict, st
 
 
 def _still_running(seconds_max: float) -> str:
-    return f"{_STILL_RUNNING} ({seconds_max:g} s, {RESUMED_TIMES} times seconds_max)"
+    most = f"{seconds_max:g} s, {RESUMED_TIMES} times seconds_max"
+    return f"{_STILL_RUNNING} ({most}, or less once one has hung for all of it)"
 
 
 def failed_check(verdict: Verdict, text: str, seconds_max: float) -> Violation:

@@ -255,7 +255,7 @@ class PowerExploration:
         result = replace(result, replay=self.options.replay_command(result.id))
         with self._lock:
             self._judged.setdefault(recording.name, {})[judged.state] = judged
-            if not judged.repeats:
+            if not judged.repeats or judged.verdict is not Verdict.SAFE:
                 self.results[result.id] = result
                 self.listener.result(result)
 

@@ -61,14 +61,16 @@ class Dealer:
         """
         states, coverage, size = iter(self._states), self._states.coverage, _FIRST_BATCH
         self.outcomes, self.free, self.complete = 0, 0, False
-        ended = cut_off = False
-        while not ended and self.outcomes - self.free < budget and coverage.enumerated < _LOOKED_AT_MAX:
-            looked_at = list(islice(states, size))
-            ended, size = len(looked_at) < size, min(BATCH, 2 * size)
-            batch, cut_off = self._new(self._of(looked_at, number, workers), budget)
+        ended, waiting = False, list[tuple[int, int, CrashState]]()
+        while self.outcomes - self.free < budget and (waiting or not (ended or coverage.enumerated >= _LOOKED_AT_MAX)):
+            if not waiting:
+                looked_at = list(islice(states, size))
+                ended, size = len(looked_at) < size, min(BATCH, 2 * size)
+                waiting = self._of(looked_at, number, workers)
+            batch, waiting = self._new(waiting, budget)
             if batch:
                 yield batch
-        self.complete = ended and not cut_off
+        self.complete = ended and not waiting
         if not number and not ended:  # It is enough that one judge counts.
             counted_max = min(_COUNTED_MAX, _COUNTED_PER_DEALT * budget)
             deque(takewhile(lambda _: coverage.enumerated < counted_max, states), 0)
@@ -87,21 +89,23 @@ class Dealer:
                     found.append((place, outcome, events, state))
         return [(outcome, events, state) for _, outcome, events, state in sorted(found, key=lambda each: each[0])]
 
-    def _new(self, states: list[tuple[int, int, CrashState]], budget: int) -> tuple[list[CrashState], bool]:
-        """Return those to judge, by their cuts, and whether some are left out for lack of budget."""
+    def _new(
+        self, states: list[tuple[int, int, CrashState]], budget: int
+    ) -> tuple[list[CrashState], list[tuple[int, int, CrashState]]]:
+        """Return those to judge, by their cuts, and those that have to wait until there is budget again."""
         batch = []
-        for outcome, events, state in states:
+        for at, (outcome, events, state) in enumerate(states):
             if self._prediction.holds and (outcome, events) in self._seen:
                 if not self._prediction.spares() and _OUTCOMES_EACH * len(self.again) <= self.outcomes:
                     self.again.add(state)
                     batch.append(state)
                 continue
             if self.outcomes - self.free >= budget:
-                return sorted(batch, key=lambda state: state.cut), True
+                return sorted(batch, key=lambda state: state.cut), states[at:]
             self._seen.add((outcome, events))
             self.outcomes += 1
             batch.append(state)
-        return sorted(batch, key=lambda state: state.cut), False
+        return sorted(batch, key=lambda state: state.cut), []
 
     def events(self, cut: int) -> int:
         """How many journal lines had been written before a position of the trace."""

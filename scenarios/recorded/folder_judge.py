@@ -150,7 +150,7 @@ class FolderJudge:
         )
         if verdict is Verdict.HANGS:
             self._patience.hung(limit)
-        elif known is None:
+        elif known is None and verdict is not Verdict.UNKNOWN:  # Then it may not have begun.
             self._patience.ended(time.monotonic() - begun)
         left = ""
         if verdict is Verdict.SAFE:

@@ -108,7 +108,7 @@ class LifeJudge:
         verdict, found = run_checker(recover, limit, apart)
         if verdict is Verdict.HANGS:
             self._patience.hung(limit)
-        else:
+        elif verdict is not Verdict.UNKNOWN:  # Then it may not have begun.
             self._patience.ended(time.monotonic() - begun)
         return verdict, found
 
@@ -119,7 +119,7 @@ class LifeJudge:
         verdict, found = run_checker(resume, limit, apart, what="resume")
         if verdict is Verdict.HANGS:  # Perhaps by its own word, before the limit.
             resuming.hung(resuming.seconds_max if time.monotonic() - begun < limit else limit)
-        else:
+        elif verdict is not Verdict.UNKNOWN:
             resuming.ended(time.monotonic() - begun)
         return None if verdict is Verdict.SAFE else second_life.failed_check(verdict, str(found), resuming.seconds_max)
 

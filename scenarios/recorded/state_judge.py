@@ -89,6 +89,7 @@ class StateJudge:
         """By how many lines the journal had."""
         self._before: Mapping[str, Safe] = {}
         self._repeats_left = 0
+        self._free: set[CrashState] = set()
         self._watch = Stopwatch("predict", "snapshot", "check", "resume")
         self.share = Share()
 
@@ -166,13 +167,16 @@ class StateJudge:
         found = self.judge(state)
         found = self._confirm(state, found) if found.verdict.broken else found
         if found.repeats:
+            self._repeats_left -= 1
             self.share.repeats += 1
-            self._dealer.free += 1
+            self._dealer.free += state not in self._free
+            self._free.add(state)
         else:
             self.share.judged += 1
         if found.verdict is Verdict.SAFE and found.recovered:
             self._safe.setdefault(found.recovered, (state, found))
-            self.share.safe[self._key(found.digest, state.cut)] = found.recovered, found.kind
+            if not self._recording.resumed:  # There only the contract is checked.
+                self.share.safe[self._key(found.digest, state.cut)] = found.recovered, found.kind
         yield found
         for each in self.prediction.refuted():
             yield from self.judge_surely(each)
@@ -216,7 +220,9 @@ class StateJudge:
                 violation = self._lives.judge(root)
         except MountRefused as error:  # Its folder may have been predicted only.
             violation = self._refused(state, first.events, error)
-        return replace(first, verdict=violation.verdict, explanation=violation.explanation) if violation else first
+        if violation is None:
+            return first
+        return replace(first, verdict=violation.verdict, explanation=violation.explanation, repeats=False)
 
     def _first_life(self, state: CrashState) -> Judged:
         """Judge a state: by what is known of its folder, if that is predicted, else mounted."""
@@ -259,13 +265,14 @@ class StateJudge:
         found = self._before.get(self._key(folder, cut)) if self._repeats_left else None
         if found is None:
             return self._folders.known(folder, cut, events)
-        self._repeats_left -= 1
         recovered, kind = found
         return Judged("", Verdict.SAFE, digest=folder, events=events, recovered=recovered, kind=kind, repeats=True)
 
     def _key(self, folder: str, cut: int) -> str:
-        """A folder, and the promises made before a position of the trace."""
-        return blake2b(f"{folder} {self._promises_before(cut).text}".encode(), digest_size=12).hexdigest()
+        """A folder on this filesystem, and the promises made before a position of the trace."""
+        return blake2b(
+            f"{self._trace.filesystem} {folder} {self._promises_before(cut).text}".encode(), digest_size=12
+        ).hexdigest()
 
     def _promises_before(self, cut: int) -> Promises:
         """The promises made before a position of the trace; those before the same journal line are made once."""

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from crashmatrix.reference_wal import StorageEngine
+from crashmatrix.reference_wal import InvalidInput, StorageEngine
 from crashmatrix.reference_wal.buffers import RowBuffer, own_copy
 from crashmatrix.reference_wal.delta.compression import compress
 from crashmatrix.reference_wal.models.bound import Bound
@@ -198,3 +198,16 @@ def test_memory_of_the_caller(tmp_path: Path, tags: list[str], part: str) -> Non
     copy = own_copy(rows)
     assert copy.equals(rows)
     assert copy.get_total_buffer_size() <= 2 * rows.nbytes
+
+
+@pytest.mark.parametrize("wal", [True, False])
+def test_a_damaged_slice_is_refused(tmp_path: Path, wal: bool) -> None:
+    """A batch whose offsets lead out of its memory is refused by the check of the log, before anything copies it."""
+    offsets = pa.py_buffer(b"".join(number.to_bytes(4, "little") for number in (0, 1 << 30, 1, 1)))
+    texts = pa.Array.from_buffers(pa.string(), 3, [None, offsets, pa.py_buffer(b"x" * 64)])
+    schema = pa.schema([("time", pa.timestamp("us")), ("text", pa.string())])
+    rows = pa.record_batch([pa.array([1, 2, 3], pa.timestamp("us")), texts], schema=schema).slice(0, 1)
+    with StorageEngine.open(tmp_path, wal) as engine:
+        engine.create_table("t", schema, timestamp="time")
+        with pytest.raises(InvalidInput, match="offset"):
+            engine.ingest("t", rows)

@@ -18,6 +18,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
+from crashmatrix.scenarios.recorded.boots import boot_after
 from crashmatrix.scenarios.recorded.folder_judge import FolderJudge
 from crashmatrix.scenarios.recorded.mounted import snapshot_of
 from crashmatrix.scenarios.recorded.recording import journal_before
@@ -58,8 +59,9 @@ class EndJudge:
             partial(self._store.capture, names=1 if cell else None),
             cell=cell,
             patience=patience,
+            boot=(boot := boot_after("a disk that failed")),
         )
-        self._life = LifeJudge(target, scratch, cell, patience)
+        self._life = LifeJudge(target, scratch, cell, patience, boot)
         self._lives: dict[Key, Violation | None] = {}
         self._confirmed: set[Key] = set()
         self._traces = 0

@@ -120,6 +120,7 @@ class Made:
         creates: whether it makes a new file.
         length: how many bytes it writes; 0 if it cannot be done in part.
         answer: what it was answered in the kernel's place; None if the kernel did it.
+        truncates: whether it is an open that empties a file.
         beyond: what it is, in words, if `page_cache` has no account of what its failure leaves. Known if nothing is to fail.
     """
 
@@ -130,6 +131,7 @@ class Made:
     creates: bool = False
     length: int = 0
     answer: int | None = None
+    truncates: bool = False
     beyond: str = ""
 
 
@@ -175,7 +177,10 @@ class FailingCalls:
                 self.cache.note(call, name, files, answer)
         length = length_of(call, name) if kind == "write" else 0
         beyond = "" if self.faults else beyond_account(call, name)
-        self.made.append(replace(made, length=length, answer=answer, beyond=beyond))
+        truncates = False
+        with suppress(OSError, struct.error):
+            truncates = kind == "open" and bool((open_flags(call, name) or 0) & os.O_TRUNC)
+        self.made.append(replace(made, length=length, answer=answer, truncates=truncates, beyond=beyond))
         return answer
 
 

@@ -131,6 +131,21 @@ def test_outcomes_that_turn_out_to_be_known_cost_nothing() -> None:
     assert one.outcomes == one.free + 100 == found + one.free
 
 
+@pytest.mark.parametrize("budget", [1, 5, 20, 100])
+@pytest.mark.parametrize("known", [0, 1, 2, 3])
+def test_nothing_is_left_out_without_a_word(budget: int, known: int) -> None:
+    """Everything is dealt, though much of a batch turns out to be known, or the end says that it was not."""
+    everything = dealer(trace_of(2))
+    every = set(flat(everything.batches(0, 1, BUDGET)))
+    assert everything.complete
+    one, dealt = dealer(trace_of(2)), set[CrashState]()
+    for batch in one.batches(0, 1, budget):
+        dealt |= set(batch)
+        one.free += sum(known > state.cut % 3 for state in batch)
+    assert one.complete == (every <= dealt)
+    assert one.outcomes - one.free <= budget
+
+
 def test_once_a_prediction_was_wrong_every_state_is_dealt() -> None:
     trace = trace_of(20, writes=6)
     prediction = Prediction(ByKept())

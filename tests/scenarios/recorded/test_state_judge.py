@@ -9,6 +9,7 @@ import errno
 import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,15 @@ def resume_what_does_not_mount(_: Channel, target: Target, recording: Recording)
         return [first, *(judge.second_life(state, first) for _ in range(2))]
 
 
+def second_life_of_a_repeat(_: Channel, target: Target, recording: Recording) -> Judged:
+    """The judgement of a state that repeats an earlier recording, once its second life is judged."""
+    trace = load_alone(recording)
+    state = CrashState.whole(trace, len(trace.operations))
+    with StateJudge(target, recording, trace, frozenset()) as judge:
+        (first,) = judge.judge_surely(state)
+        return judge.second_life(state, replace(first, repeats=True))
+
+
 def judged(store: str, kinds: tuple[str, ...], report: Path) -> list[tuple[dict[str, Judged], Share, int]]:
     """Every judgement of one judge on a recording, by state; for each kind of prediction, with its account and predictions."""
     with workbench(Plan(target=f"{TOYS}:{store}", report=report)) as (checker, _):
@@ -154,3 +164,11 @@ def test_an_image_that_does_not_mount_for_a_second_life(tmp_path: Path) -> None:
     assert found[1].explanation == WRONG
     assert "EUCLEAN" in found[2].explanation
     assert len({each.state for each in found}) == 1
+
+
+def test_a_broken_second_life_is_reported_wherever_it_begins(tmp_path: Path) -> None:
+    """A state that repeats an earlier recording is not listed; once its second life breaks a promise, it is."""
+    with workbench(Plan(target="tests.scenarios.second_life_systems:Refuses", report=tmp_path / "r")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("posix", "none")
+        found = value(checker.jobs.run(second_life_of_a_repeat, checker.target, recording, seconds_max=250.0))
+    assert (found.verdict.broken, found.repeats) == (True, False)
