@@ -11,9 +11,17 @@ import pytest
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.power.results import CLEAN_END
+from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.power.judge import load_alone
+from crashmatrix.scenarios.power.schedule import Recordings
+from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import lacking
 from crashmatrix.scenarios.recorded.boots import boot_after
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.state_judge import StateJudge
+from crashmatrix.scenarios.recorded.state_verdict import Judged
+from crashmatrix.scenarios.systems.loading import Target
+from tests.processes import value
 from tests.scenarios.toy_systems import Synced
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -40,17 +48,27 @@ def test_each_recording_has_an_id_of_its_own() -> None:
     assert all(str(uuid.UUID(each)) == each for each in ids)
 
 
-@pytest.mark.experiment
+def clean_end(_: Channel, target: Target, recording: Recording) -> Judged:
+    with StateJudge(target, recording, load_alone(recording), frozenset()) as judge:
+        return next(judge.all(0, 1, 1))
+
+
 @pytest.mark.usefixtures("fuse")
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 def test_a_power_cut_starts_the_machine_anew(tmp_path: Path) -> None:
-    """Recovery sees another id than the workload, even at the orderly end of a recording; after a kill it sees the same."""
-    target, report = f"{__name__}:NotesItsBoot", tmp_path / "report"
-    killed = Campaign(Plan(target=target, experiments=("kill",), budget=30, report=report))
-    killed.run()
-    assert {result.verdict.value for result in killed.results} == {"safe"}
-    cut = Campaign(Plan(target=target, experiments=("power",), filesystems=("posix",), budget=4, report=report))
-    cut.run()
-    (end,) = [result for result in cut.results if result.method == CLEAN_END and "none~0:" in result.id]
+    """Recovery sees another id than the workload, even at the orderly end of a recording."""
+    with workbench(Plan(target=f"{__name__}:NotesItsBoot", report=tmp_path / "report")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("posix", "none")
+        end = value(checker.jobs.run(clean_end, checker.target, recording, seconds_max=250.0))
     assert end.verdict is Verdict.CANNOT_OPEN
     assert "the machine was started anew" in end.explanation
+
+
+@pytest.mark.experiment
+def test_a_kill_does_not(tmp_path: Path) -> None:
+    """After a kill, recovery sees the same id."""
+    killed = Campaign(
+        Plan(target=f"{__name__}:NotesItsBoot", experiments=("kill",), budget=6, report=tmp_path / "report")
+    )
+    killed.run()
+    assert {result.verdict.value for result in killed.results} == {"safe"}
