@@ -89,13 +89,17 @@ class CannotCutOff(Exception):
     """The written part of a record stays there."""
 
 
-class GoesOn(Log):
-    """Right: it goes on after an error, having cut off whatever of the record was written. If that fails, it stops."""
+class CarriesOn(Log):
+    """Goes on to the next item after an error."""
 
     @contextlib.contextmanager
     def trying(self) -> Iterator[None]:
         with contextlib.suppress(OSError):
             yield
+
+
+class GoesOn(CarriesOn):
+    """Right: it goes on after an error, having cut off whatever of the record was written. If that fails, it stops."""
 
     def write(self, root: Path, fd: int, record: bytes) -> None:
         before = os.fstat(fd).st_size
@@ -149,13 +153,8 @@ class Swallows(Log):
             super().write(root, fd, record)
 
 
-class AppendsBehind(Log):
+class AppendsBehind(CarriesOn):
     """Wrong: goes on behind a torn record, where no recovery finds anything."""
-
-    @contextlib.contextmanager
-    def trying(self) -> Iterator[None]:
-        with contextlib.suppress(OSError):
-            yield
 
 
 class ResumesBehind(Log):
@@ -176,13 +175,8 @@ class RemovesOnError(Log):
             raise
 
 
-class RewritesOnError(Log):
+class RewritesOnError(CarriesOn):
     """Wrong: after an error it writes its log anew, and for an instant the old one is not where recovery looks for it."""
-
-    @contextlib.contextmanager
-    def trying(self) -> Iterator[None]:
-        with contextlib.suppress(OSError):
-            yield
 
     def write(self, root: Path, fd: int, record: bytes) -> None:
         before = os.fstat(fd).st_size

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from crashmatrix.faults.disk.block.base import BLOCK
-from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout, names_in
+from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout, Extent, NotUnderstood, extents_in, names_in
 from crashmatrix.faults.disk.block.ext4.replay import Contents
 
 __all__ = ["Files"]
@@ -31,27 +31,11 @@ _KEPT = ((0x0, 0x8), (0x18, 0x1C), (0x20, 0x24), (0x64, 0x68), (0x6C, 0x70), (0x
 """The parts that show: mode, user, size; group, links; flags; generation; the upper parts of size, user and group."""
 _BY_EXTENTS, _INLINE = 0x80000, 0x10000000
 _KIND, _DIRECTORY, _REGULAR = 0xF000, 0x4000, 0x8000
-_NODE_MAGIC, _EXTENT_BYTES, _WRITTEN_MAX = 0xF30A, 12, 0x8000
-"""An unwritten extent has its length plus this much."""
 _ROOT = 2
 """The inode of the root directory."""
 _ZEROS = bytes(BLOCK)
 _VIEWS_BLOCKS_MAX = 1 << 20
 """How many blocks are remembered in views at most."""
-
-
-class _NotUnderstood(Exception):
-    """An inode that is not understood here."""
-
-
-@dataclass(frozen=True)
-class _Extent:
-    """Blocks of a file: the first one's number in the file and on the disk, and how many. ``depth`` is not 0 for a lower node."""
-
-    first: int
-    start: int
-    length: int
-    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ class _Inode:
     fields: bytes
     size: int
     attributes: int
-    extents: tuple[_Extent, ...] = ()
+    extents: tuple[Extent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +93,7 @@ class Files:
             for block in tables:
                 if block not in self._written and (data := base(block)) != _ZEROS:
                     self._fixed += self._read(block, data)
-        except _NotUnderstood:
+        except NotUnderstood:
             self._fixed = None
 
     def seen(self, disk: Mapping[int, int]) -> array[int] | None:
@@ -122,7 +106,7 @@ class Files:
             return None
         try:
             view = self._view(disk, self._fixed)
-        except _NotUnderstood:
+        except NotUnderstood:
             return None
         numbers = array("Q", [*view.structure, *map(disk.__getitem__, view.blocks)])
         for at, end in view.ends:
@@ -198,19 +182,19 @@ class Files:
         at = bisect_left(self._sorted, start)
         return at < len(self._sorted) and self._sorted[at] < start + length
 
-    def _leaves(self, extents: Iterable[_Extent], disk: Mapping[int, int]) -> Iterator[_Extent]:
+    def _leaves(self, extents: Iterable[Extent], disk: Mapping[int, int]) -> Iterator[Extent]:
         for extent in extents:
             if extent.depth:
-                yield from self._leaves(_extents_in(self._content(extent.start, disk), extent.depth), disk)
+                yield from self._leaves(extents_in(self._content(extent.start, disk), extent.depth), disk)
             else:
                 yield extent
 
     def _content(self, block: int, disk: Mapping[int, int]) -> bytes:
-        """The content of a block of the filesystem's own. Raises _NotUnderstood if it is not as the filesystem wrote it."""
+        """The content of a block of the filesystem's own. Raises NotUnderstood if it is not as the filesystem wrote it."""
         if block not in self._written:
             return self._base(block)
         if not self._contents.lasts(disk[block]):
-            raise _NotUnderstood
+            raise NotUnderstood
         return self._contents[disk[block]]
 
     def _inodes_in(self, block: int, content: int) -> list[_Inode]:
@@ -219,7 +203,7 @@ class Files:
         return self._inodes[block, content]
 
     def _read(self, block: int, data: bytes) -> Iterator[_Inode]:
-        """The inodes in a block of a table that have names. Raises _NotUnderstood."""
+        """The inodes in a block of a table that have names. Raises NotUnderstood."""
         size = self._layout.inode_bytes
         for number, start in enumerate(range(0, BLOCK, size), self._layout.first_inode(block)):
             inode = data[start : start + size]
@@ -227,14 +211,14 @@ class Files:
             if not mode or not links or number == self._layout.journal_inode:
                 continue
             fields = b"".join(inode[one:other] for one, other in _KEPT) + _attributes_within(inode)
-            sizes, attributes = (_number(inode, _SIZE), _number(inode, _ATTRIBUTES))
+            size_bytes, attributes = _number(inode, _SIZE), _number(inode, _ATTRIBUTES)
             by_extents = struct.unpack_from("<I", inode, _FLAGS_AT)[0] & (_BY_EXTENTS | _INLINE) == _BY_EXTENTS
             if by_extents:
-                yield _Inode(number, fields, sizes, attributes, tuple(_extents_in(inode[_MAP])))
+                yield _Inode(number, fields, size_bytes, attributes, tuple(extents_in(inode[_MAP])))
             elif mode & _KIND in (_DIRECTORY, _REGULAR) and any(inode[_MAP]):
-                raise _NotUnderstood  # Its blocks are in a map, as ext3 had it; or it lies within its inode.
+                raise NotUnderstood  # Its blocks are in a map, as ext3 had it; or it lies within its inode.
             else:  # A link or a device.
-                yield _Inode(number, fields + inode[_MAP], sizes, attributes)
+                yield _Inode(number, fields + inode[_MAP], size_bytes, attributes)
 
 
 def _number(inode: bytes, parts: tuple[tuple[str, int], tuple[str, int]]) -> int:
@@ -246,22 +230,3 @@ def _number(inode: bytes, parts: tuple[tuple[str, int], tuple[str, int]]) -> int
 def _attributes_within(inode: bytes) -> bytes:
     """The extended attributes within an inode."""
     return inode[_EXTRA_AT + struct.unpack_from("<H", inode, _EXTRA_AT)[0] :] if len(inode) > _EXTRA_AT else b""
-
-
-def _extents_in(node: bytes, depth: int | None = None) -> Iterator[_Extent]:
-    """The extents in a node of a tree that were written, or the nodes below it. Raises _NotUnderstood.
-
-    Args:
-        depth: the depth of the node above; None for a root.
-    """
-    magic, entries, _, below = struct.unpack_from("<HHHH", node)
-    if magic != _NODE_MAGIC or depth not in (None, below + 1) or _EXTENT_BYTES * (1 + entries) > len(node):
-        raise _NotUnderstood
-    for at in range(_EXTENT_BYTES, _EXTENT_BYTES * (1 + entries), _EXTENT_BYTES):
-        if below:
-            first, low, high = struct.unpack_from("<IIH", node, at)
-            yield _Extent(first, low | high << 32, 1, below)
-        else:
-            first, length, high, low = struct.unpack_from("<IHHI", node, at)
-            if length <= _WRITTEN_MAX:
-                yield _Extent(first, low | high << 32, length)

@@ -7,14 +7,17 @@ as `mkfs.ext4` makes them here are understood: without meta_bg, with the journal
 import os
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from crashmatrix.faults.disk.block.base import BLOCK
 from crashmatrix.faults.disk.block.ext4.journal import Ext4Journal
 
-__all__ = ["Ext4Layout", "names_in", "to_be_recovered"]
+__all__ = ["Ext4Layout", "Extent", "NotUnderstood", "extents_in", "names_in", "to_be_recovered"]
 
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
-_EXTENTS = 0xF30A
+_NODE_MAGIC, _EXTENT_BYTES, _WRITTEN_MAX = 0xF30A, 12, 0x8000
+"""An unwritten extent has its length plus this much."""
+
 _GENERATION_AT = 0x64
 _INCOMPAT_RECOVER, _INCOMPAT_META_BG, _INCOMPAT_64BIT = 0x4, 0x10, 0x80
 _UNDERSTOOD = (
@@ -25,6 +28,20 @@ _UNDERSTOOD = (
 
 Read = Callable[[int], bytes]
 """From a block's number to its content."""
+
+
+class NotUnderstood(Exception):
+    """A structure of the disk that is not understood here."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Blocks of a file: the first one's number in the file and on the disk, and how many. ``depth`` is not 0 for a lower node."""
+
+    first: int
+    start: int
+    length: int
+    depth: int = 0
 
 
 class Ext4Layout:
@@ -76,13 +93,13 @@ class Ext4Layout:
     def _find_journal(here: memoryview, read: Read) -> Ext4Journal | None:
         """The journal, if there is one: its inode is backed up in the superblock."""
         backup = here[0x10C : 0x10C + 60]
-        magic, entries, _, depth = struct.unpack_from("<HHHH", backup)
-        if magic != _EXTENTS or depth:
+        try:
+            extents = list(extents_in(backup))
+        except NotUnderstood:
             return None
-        blocks: list[int] = []
-        for number in range(entries):
-            _, length, _, start = struct.unpack_from("<IHHI", backup, 12 * (1 + number))
-            blocks += range(start, start + length)
+        if any(extent.depth for extent in extents):
+            return None
+        blocks = [block for each in extents for block in range(each.start, each.start + each.length)]
         return Ext4Journal(blocks, read(blocks[0]))
 
     def plain(self, block: int) -> str:
@@ -117,6 +134,25 @@ class Ext4Layout:
 def to_be_recovered(block: bytes) -> bool:
     """Whether the superblock, in the first block, has the journal replayed at the next mount."""
     return bool(struct.unpack_from("<I", block, _SUPERBLOCK + 0x60)[0] & _INCOMPAT_RECOVER)
+
+
+def extents_in(node: bytes | memoryview, depth: int | None = None) -> Iterator[Extent]:
+    """The extents in a node of a tree that were written, or the nodes below it. Raises NotUnderstood.
+
+    Args:
+        depth: the depth of the node above; None for a root.
+    """
+    magic, entries, _, below = struct.unpack_from("<HHHH", node)
+    if magic != _NODE_MAGIC or depth not in (None, below + 1) or _EXTENT_BYTES * (1 + entries) > len(node):
+        raise NotUnderstood
+    for at in range(_EXTENT_BYTES, _EXTENT_BYTES * (1 + entries), _EXTENT_BYTES):
+        if below:
+            first, low, high = struct.unpack_from("<IIH", node, at)
+            yield Extent(first, low | high << 32, 1, below)
+        else:
+            first, length, high, low = struct.unpack_from("<IHHI", node, at)
+            if length <= _WRITTEN_MAX:
+                yield Extent(first, low | high << 32, length)
 
 
 def names_in(block: bytes) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import pytest
 
@@ -43,6 +44,11 @@ def test_equal(changes: dict[str, object], *, equal: bool) -> None:
     assert one.difference(other) == ([] if equal else ["f"])
 
 
+def changed_at(times: Sequence[int]) -> Tree:
+    """A folder whose files were changed at these times."""
+    return Tree(tuple((str(number), Entry(FILE, 0o644, modified_ns=time)) for number, time in enumerate(times)))
+
+
 @pytest.mark.parametrize(
     ("times", "others", "equal"),
     [
@@ -55,10 +61,7 @@ def test_equal(changes: dict[str, object], *, equal: bool) -> None:
 )
 def test_order(times: tuple[int, ...], others: tuple[int, ...], *, equal: bool) -> None:
     """Which file is newer counts, and by how much does not; both folders are equal otherwise."""
-    one, other = (
-        Tree(tuple((str(number), Entry(FILE, 0o644, modified_ns=time)) for number, time in enumerate(row)))
-        for row in (times, others)
-    )
+    one, other = changed_at(times), changed_at(others)
     assert (one.order == other.order) is equal
     assert one.digest == other.digest
 
@@ -76,10 +79,7 @@ def test_order(times: tuple[int, ...], others: tuple[int, ...], *, equal: bool) 
 def test_order_since(times: tuple[int, ...], others: tuple[int, ...], *, equal: bool) -> None:
     """In which order a recovery wrote its files does not count; which files it wrote does, and the order before it."""
     before = Tree((("old", Entry(FILE, 0o644, modified_ns=4)),))
-    one, other = (
-        Tree(tuple((str(number), Entry(FILE, 0o644, modified_ns=time)) for number, time in enumerate(row)))
-        for row in (times, others)
-    )
+    one, other = changed_at(times), changed_at(others)
     assert (one.order_since(before) == other.order_since(before)) is equal
 
 
