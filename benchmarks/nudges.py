@@ -8,7 +8,7 @@ Needs root.
 
 import sys
 
-from crashmatrix.scenarios.power.schedule import NUDGES
+from crashmatrix.scenarios.power.rounds import NUDGES
 from tests.scenarios.nudge_systems import EXPOSED_BY, exposed
 
 

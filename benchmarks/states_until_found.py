@@ -28,9 +28,9 @@ from types import ModuleType
 from crashmatrix.faults.disk import CrashState, CrashStates, StateOptions
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.power.exploring import RESTARTS
 from crashmatrix.scenarios.power.judge import load_alone
-from crashmatrix.scenarios.power.schedule import Recordings, nudges_on, restart
+from crashmatrix.scenarios.power.rounds import RESTARTS, nudges_on, restart
+from crashmatrix.scenarios.power.schedule import Recordings
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line, journal_before

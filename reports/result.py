@@ -167,6 +167,7 @@ class KnownRecording(msgspec.Struct):
     name: str
     filesystem: str = ""
     nudge: str = ""
+    draw: Count = 1
     initial: list[Any] = []
     killed_at: Annotated[list[Count], msgspec.Meta(max_length=2)] = []
     recovery_of: Annotated[list[str], msgspec.Meta(max_length=2)] = []

@@ -7,14 +7,15 @@ any process calls fsync. Kinds:
     none        nothing
     commit      sync an unrelated file: metadata of unsynced files becomes durable, without their data
     writeback   write some pages of a recently changed file: data becomes durable, without its metadata
-    mixed       either
+    mixed       either, or one after the other: part of a change becomes durable
     async       `mixed`, from another process every few milliseconds instead of at notes
     storm       as `async`, but little else than commits, so that some fall between a write and the sync after it
 
 The seed fixes which nudges are made, not what the kernel then writes. Asynchronous kinds also depend on timing. So
 traces of one seed differ: keep the trace, not only the seed.
 
-Synchronous kinds nudge at notes. A recording may have nudges at other moments, too, such as before sync calls.
+Synchronous kinds nudge at notes. A recording may have nudges at other moments, too, such as before sync calls. The seed fixes
+which of them nudge.
 
 Invariants: a nudge never changes content and never makes the system under test wait for the nudge's syncs. A kernel may do
 everything that a nudge does at any time, so a promise that breaks under nudges is broken. Files changed last are favoured,
@@ -42,6 +43,15 @@ _BTRFS_IOC_START_SYNC = 0x80089418  # linux/btrfs.h
 _BTRFS_IOC_WAIT_SYNC = 0x40089416
 _PAGE = 4096
 _FILES_MOST = 2000
+_ODDS = {
+    "none": (0, 0),
+    "commit": (0, 1),
+    "writeback": (1, 0),
+    "mixed": (2 / 3, 2 / 3),
+    "async": (0.5, 0.5),
+    "storm": (0.1, 0.9),
+}
+"""How likely a nudge of a kind writes back, and how likely it then commits; with 2/3 each, one in three does both."""
 _PAUSE_SECONDS = {"async": (0.001, 0.006), "storm": (0.0, 0.002)}
 
 
@@ -59,25 +69,30 @@ class Nudger:
     empty. Use it in one process: the first process that nudges opens the file.
     """
 
-    def __init__(self, kind: str, seed: int, root: Path, unrelated: Path, device: str = "") -> None:
+    def __init__(self, kind: str, seed: int | str, root: Path, unrelated: Path, device: str = "") -> None:
         self._kind = check_nudge(kind)
         self._chance = random.Random(f"{seed} {kind}")
         self._root, self._unrelated, self._device = root, unrelated, device
         self._descriptor = -1
         self._version = 0
 
+    @property
+    def synchronous(self) -> bool:
+        """Whether `nudge` does anything."""
+        return self._kind in ("commit", "writeback", "mixed")
+
     def nudge(self) -> None:
         """At a seeded half of the calls, make the kernel write something. Does nothing for asynchronous kinds."""
-        if self._kind in ("commit", "writeback", "mixed") and self._chance.random() < 0.5:
+        if self.synchronous and self._chance.random() < 0.5:
             self.nudge_now()
 
     def nudge_now(self) -> None:
         """Make the kernel write something, as the kind says."""
-        commits = {"commit": 1.0, "writeback": 0.0, "mixed": 0.5, "async": 0.5, "storm": 0.9}.get(self._kind, 0.0)
-        if self._chance.random() < commits:
-            self._commit()
-        else:
+        drawn, (writes_back, commits) = self._chance.random(), _ODDS[self._kind]
+        if drawn < writes_back:
             self._write_back()
+        if drawn >= 1 - commits:
+            self._commit()
 
     def pause_seconds(self) -> float:
         """How long an asynchronous kind waits before the next nudge."""

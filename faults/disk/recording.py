@@ -73,7 +73,8 @@ class RecordOptions:
     """How to record.
 
     `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: its
-    filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for
+    filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges; another
+    `draw` has other nudges on the same filesystem. `disk_faults` are planned for
     the time of the workload; `switch` tells of them and of reads, and ends them. With `cold`, the first use of what is there is a
     read of the disk. `room_bytes` is the room that a neighbour leaves there, until the first note that begins with the word
     `room_until`, or to the end; a new filesystem that is to have room again once files are removed needs `gives_room_back`.
@@ -86,6 +87,7 @@ class RecordOptions:
     size_bytes: int | None = None
     nudge: str = "none"
     seed: int = 0
+    draw: int = 1
     disk_faults: tuple[DiskFault, ...] = ()
     switch: FaultSwitch | None = None
     cold: bool = False
@@ -96,6 +98,11 @@ class RecordOptions:
     time_limit_seconds: float = 60.0
     cpu: int | None = None
     tolerant: bool = False
+
+    @property
+    def nudge_seed(self) -> str:
+        """The seed of the nudges."""
+        return str(self.seed) if self.draw == 1 else f"{self.seed} {self.draw}"
 
 
 def record(
@@ -277,9 +284,9 @@ def _on_stage(
     stage.command("mark start")
     for fault in options.disk_faults:
         stage.command(f"fail {fault}")
-    machine = stage.machine(options.nudge, options.seed, confined.inside)
+    machine = stage.machine(options.nudge, options.nudge_seed, confined.inside)
     with contextlib.ExitStack() as meanwhile:
-        meanwhile.enter_context(stage.nudging(options.nudge, options.seed))
+        meanwhile.enter_context(stage.nudging(options.nudge, options.nudge_seed))
         if options.room_until:
             meanwhile.enter_context(stage.giving_room(options.room_until))
         outcome = run(lambda: workload(machine.opened_here() if confine is not _Unconfined else machine))

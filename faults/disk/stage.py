@@ -196,7 +196,7 @@ class Stage(ABC):
         """The file for notes."""
         return self._files / NOTES_NAME
 
-    def machine(self, nudge: str, seed: int, inside: Callable[[Path], Path] = lambda path: path) -> Machine:
+    def machine(self, nudge: str, seed: int | str, inside: Callable[[Path], Path] = lambda path: path) -> Machine:
         """The machine to pass to the workload, which has a path of ours at ``inside(path)``."""
         nudger = self._nudger(nudge, seed, inside)
         return Machine(
@@ -226,7 +226,7 @@ class Stage(ABC):
         self.command("go")
 
     @contextlib.contextmanager
-    def nudging(self, nudge: str, seed: int) -> Iterator[None]:
+    def nudging(self, nudge: str, seed: int | str) -> Iterator[None]:
         """While in the block, a process nudges, if the kind is an asynchronous one."""
         if nudge not in ASYNCHRONOUS:
             yield
@@ -239,7 +239,7 @@ class Stage(ABC):
             end_child(pid)
             os.waitpid(pid, 0)
 
-    def _nudger(self, kind: str, seed: int, inside: Callable[[Path], Path] = lambda path: path) -> Nudger:
+    def _nudger(self, kind: str, seed: int | str, inside: Callable[[Path], Path] = lambda path: path) -> Nudger:
         device = "" if self._filesystem.journaled else self._device
         return Nudger(kind, seed, inside(self.root), inside(self.mount_point / UNRELATED), device)
 

@@ -45,8 +45,9 @@ from crashmatrix.scenarios.experiment import (
 )
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.exploring import STATES_MAX, PowerExploration
+from crashmatrix.scenarios.power.exploring import PowerExploration
 from crashmatrix.scenarios.power.results import circumstances, parse_power_id
+from crashmatrix.scenarios.power.rounds import STATES_MAX
 from crashmatrix.scenarios.processes.result import Raised, Returned
 from crashmatrix.scenarios.recorded.needs import lacking
 from crashmatrix.scenarios.recorded.recording import Recording, trace_path

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from operator import or_
@@ -32,15 +33,8 @@ from crashmatrix.scenarios.power.results import (
     restarts_in_words,
     result_of,
 )
-from crashmatrix.scenarios.power.schedule import (
-    NUDGES,
-    RESUMED_AFTER_KILL,
-    Recordings,
-    Weights,
-    nudges_on,
-    recovery_of,
-    restart,
-)
+from crashmatrix.scenarios.power.rounds import NUDGES, RESTARTS, STATES_MAX, Rounds
+from crashmatrix.scenarios.power.schedule import Recordings, recovery_of
 from crashmatrix.scenarios.power.to_recover import Kind, state_to_recover
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.recorded.needs import lacking
@@ -48,20 +42,13 @@ from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Safe, account_of
 from crashmatrix.scenarios.shards import WHOLE
 
-__all__ = ["RESTARTS", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExploration"]
-
-RESTARTS = 3
-"""How many more recordings are made in which the process is killed and restarted before the power goes; with a larger budget,
-as many more as that is larger."""
+__all__ = ["TRACES_BYTES_MAX", "PowerExploration"]
 
 _RECOVERY_SHARE = 0.2
 """How much of a recording's budget goes to crashes during recovery."""
 
 LIVES_MIN, LIVES_SHARE = 32, 0.02
 """How many second lives are judged in a run at most: this many at least, or this share of the budget."""
-
-STATES_MAX = 400
-"""Default number of crash states judged in a run, over all its recordings."""
 
 TRACES_BYTES_MAX = 256 * 2**20
 """How much of a report directory kept traces may take, in bytes."""
@@ -94,9 +81,7 @@ class PowerExploration:
     """The first recording that was explored."""
     _promised: int = 0
     """How many second lives acknowledged something."""
-    _kinds: list[tuple[str, str]] = field(default_factory=list)
-    """Filesystem and kind of each recording of the workload, in their order."""
-    _weights: Weights = field(default_factory=Weights)
+    _rounds: Rounds = field(default_factory=Rounds)
     _weight_done: float = 0.0
     _weight_left: float = 0.0
     _reserved: dict[str, int] = field(default_factory=dict)
@@ -114,24 +99,23 @@ class PowerExploration:
         if reason := lacking(self.options.filesystems):
             raise EnvironmentLacks(reason)
         self.details.update(notes=self.notes, recordings=[])
-        restarts = self._restarts()
-        kinds = [(fs, kind) for fs in self.options.filesystems for kind in (*nudges_on(fs, self.nudges), *restarts)]
-        self._kinds = mine = self.options.shard.deal(kinds)
-        self._budget_left = max(1, (self.options.budget or STATES_MAX) * len(mine) // len(kinds))
-        if self.checker.system.can_resume():
-            budget = self.options.budget or STATES_MAX
+        resumes, budget = self.checker.system.can_resume(), self.options.budget or STATES_MAX
+        self._rounds = Rounds(self.options, self.nudges, self.restarts, resumes)
+        part = self._rounds.begin()
+        self._budget_left = max(1, int(budget * part))
+        if resumes:
             most = round(0.1 * budget) if self.options.sampled else max(LIVES_MIN, round(LIVES_SHARE * budget))
-            self._lives_left = -(-most * len(mine) // len(kinds))
+            self._lives_left = math.ceil(most * part)
         begun = time.monotonic()
         with Recordings(
             self.checker.jobs,
             self.checker.target,
             self.checker.folder(),
             self.options.seed,
-            mine,
+            self._rounds.kinds,
             self.checker.memory.ledger,
         ) as recordings:
-            for recording in recordings:
+            for recording in self._in_rounds(recordings):
                 if self._says_nothing(recording):
                     break
                 self._look_into(recording, recordings)
@@ -140,19 +124,22 @@ class PowerExploration:
                     break
         self._account(recordings)
 
-    def _restarts(self) -> list[str]:
-        """Return the kinds of recordings that begin with a kill; a sample has none."""
-        if self.options.sampled:
-            return []
-        again = [RESUMED_AFTER_KILL] if self.checker.system.can_resume() else []
-        count = self.restarts and max(self.restarts, RESTARTS * (self.options.budget or 0) // STATES_MAX)
-        return [*(restart(number) for number in range(1, count + 1)), *again]
+    def _in_rounds(self, recordings: Recordings) -> Iterator[Recording]:
+        """Yield the recordings of one round after the other, as long as each shows something new and nothing broken."""
+        while True:
+            left = self._budget_left
+            yield from recordings
+            broken = any(result.verdict.broken for result in self.results.values())
+            if broken or not self._rounds.goes_on(left - self._budget_left, self._budget_left):
+                return
+            self._rounds.begin()
+            recordings.add(self._rounds.kinds)
 
     def _expect(self, recording: Recording, left: int, begun: float) -> None:
         """Say how long the recordings to come will take: as the ones so far, by how much can differ in them."""
         if not (recording.problem or recording.of):
             self._weight_done += recording.weight
-            self._weight_left = self._weights.expected(recording, self._to_come(left))
+            self._weight_left = self._rounds.expected(recording, left)
         if self._weight_done:
             spent = time.monotonic() - begun
             self.listener.time_left(spent * self._weight_left / self._weight_done, spent / max(1, len(self.results)))
@@ -180,7 +167,7 @@ class PowerExploration:
             self._budget_left += self._reserved.pop(recording.name, 0)
             self._add(recording, Judged("none", Verdict.UNKNOWN, recording.problem))
             return
-        part = 0 if recording.of else self._weights.part(recording, self._to_come(recordings.left), self._budget_left)
+        part = 0 if recording.of else self._rounds.part(recording, recordings.left, self._budget_left)
         kinds = self._kinds_later(recording)
         of_recovery = max(1, int(part * _RECOVERY_SHARE))
         budget = self._reserved.pop(recording.name) if recording.of else max(1, part - of_recovery * len(kinds))
@@ -205,10 +192,6 @@ class PowerExploration:
                 recording.trace.unlink()
         if made:
             recordings.recover(recording, made)
-
-    def _to_come(self, left: int) -> list[tuple[str, str]]:
-        """Return filesystem and kind of the last so many recordings of the workload."""
-        return self._kinds[len(self._kinds) - left :]
 
     def _kinds_later(self, recording: Recording) -> list[bool]:
         """Return for each recording that is to be made on a crash state of this one whether it is of a second life.

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, TypeVarTuple
 
-from crashmatrix.faults.disk import Filesystem
 from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.errors import EnvironmentLacks, TargetFails, UsageError
 from crashmatrix.scenarios.judging import worker as work
+from crashmatrix.scenarios.power.rounds import RESUMED_AFTER_KILL, drawn, is_restart, nudges_on
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.parallel import Threads
@@ -33,33 +33,18 @@ from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import AFTER_ACK, AFTER_ATTEMPT
 
 __all__ = [
-    "NUDGES",
-    "RESUMED_AFTER_KILL",
     "Recordings",
-    "Weights",
     "in_turns",
-    "nudges_on",
     "recovery_of",
-    "restart",
     "run_recorder",
 ]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-NUDGES = ("mixed", "commit", "writeback", "async", "storm")
-"""The recordings made, in this order."""
-
-RESUMED_AFTER_KILL = "resumed"
-"""The recording of a second life that follows a kill."""
-
-_RESTART, _SECOND_LIFE = "restart", "~resumed"
+_SECOND_LIFE = "~resumed"
 _JOURNAL = {"attempt", "ack", AFTER_ATTEMPT.name, AFTER_ACK.name}
 """The notes before the syncs of a system without failpoints are about these."""
-
-_AFTER_KILL = 0.25
-"""How much is expected to differ in a recording that begins with a kill, compared with one of the whole workload, until one was
-made: only states after the kill are judged."""
 
 _UNFLUSHED, _RECOVERY_NUDGE = ("none", "writeback"), "mixed"
 """Nudges that never sync: under the first two, only the system itself flushes the disk."""
@@ -112,6 +97,11 @@ class Recordings:
             if recording is not None:
                 yield recording
 
+    def add(self, kinds: Sequence[tuple[str, str]]) -> None:
+        """Have more recordings of the workload made; iterate again to get them."""
+        self._kinds.extend(kinds)
+        self.left += len(kinds)
+
     def recover(self, parent: Recording, states: Sequence[Recording]) -> None:
         """Have recovery on a crash state of a recording recorded, too, or the second life after it; then remove its trace.
 
@@ -125,8 +115,10 @@ class Recordings:
     def record(self, filesystem: str, kind: str, killed: KillPoint | None = None) -> Recording:
         """Make one recording, of a restart if there is a place to kill at. A restart may have a problem; a run raises it."""
         name = f"{filesystem}~{kind}~{self._seed}"
-        nudge = _UNFLUSHED[0] if killed else kind
-        recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), killed=killed)
+        nudge, draw = (_UNFLUSHED[0], 1) if killed else drawn(kind)
+        recording = Recording(
+            name, filesystem, nudge, self._seed, trace_path(self._scratch, name), killed=killed, draw=draw
+        )
         made = self._once(recording, self._record)
         if nudge in _UNFLUSHED and not killed:
             self._unflushed.setdefault(filesystem, made)
@@ -166,11 +158,11 @@ class Recordings:
             self._maker.submit(True, self._record_kind, *self._kinds.popleft())
 
     def _record_kind(self, filesystem: str, kind: str) -> Recording | None:
-        if kind == RESUMED_AFTER_KILL:
-            return self._record_after_kill(filesystem)
-        if not kind.startswith(_RESTART):
+        if kind.startswith(RESUMED_AFTER_KILL):
+            return self._record_after_kill(filesystem, kind)
+        if not is_restart(kind):
             return self.record(filesystem, kind)
-        place = self._place_to_kill(filesystem, int(kind.removeprefix(_RESTART)))
+        place = self._place_to_kill(filesystem, drawn(kind)[1])
         return self._record_restart(filesystem, kind, place) if place else None
 
     def _record_restart(self, filesystem: str, kind: str, place: KillPoint) -> Recording | None:
@@ -208,10 +200,10 @@ class Recordings:
             result = run_recorder(self._jobs, look, self._target, root, journal, view=view)
         return result.value if isinstance(result, Returned) else None
 
-    def _record_after_kill(self, filesystem: str) -> Recording | None:
+    def _record_after_kill(self, filesystem: str, kind: str) -> Recording | None:
         """Record a second life after a kill amid an item; None where nothing can be killed there."""
-        name = f"{filesystem}~{RESUMED_AFTER_KILL}~{self._seed}"
-        none = Recording(name, filesystem, _RECOVERY_NUDGE, self._seed, trace_path(self._scratch, name))
+        name, path = (name := f"{filesystem}~{kind}~{self._seed}"), trace_path(self._scratch, name)
+        none = Recording(name, filesystem, _RECOVERY_NUDGE, self._seed, path, draw=drawn(kind)[1])
         made = self._once(none, lambda recording: self._record_life(recording) or none)
         return None if made == none else made
 
@@ -222,7 +214,7 @@ class Recordings:
         sorts: dict[str, list[CallPlace]] = {}
         for place in places:
             sorts.setdefault(f"{place.name} {place.call}", []).append(place)
-        draw = random.Random(f"{self._seed} resumed")
+        draw = random.Random(f"{recording.name} resumed")
         place = draw.choice(sorts[draw.choice(sorted(sorts))])
         recording = replace(recording, resumed=f"a kill {place}")
         result = run_recorder(self._jobs, power_record.record_second_life, self._target, recording, None, place)
@@ -278,41 +270,3 @@ def in_turns(at_notes: Places, at_syncs: Places, seed: int) -> list[KillPoint]:
     sorts = [draw.sample(places, len(places)) for _, places in found]
     rounds = zip_longest(*draw.sample(sorts, len(sorts)))
     return [place for one_each in rounds for place in one_each if place is not None]
-
-
-def nudges_on(filesystem: str, nudges: Iterable[str] = NUDGES) -> tuple[str, ...]:
-    """Return the nudges to record under: one recording without any where they make no difference."""
-    return tuple(nudge for nudge in nudges if nudge in Filesystem.parse(filesystem).nudges) or ("none",)
-
-
-def restart(number: int) -> str:
-    """Return the kind of the restart of this number, from 1."""
-    return f"{_RESTART}{number}"
-
-
-class Weights:
-    """How much can differ in each recording of the workload; of those to come, as much as in the latest of their sort."""
-
-    def __init__(self) -> None:
-        self._latest: dict[tuple[str, bool], float] = {}
-        """By filesystem and by whether the recording begins with a kill."""
-
-    def part(self, recording: Recording, to_come: Iterable[tuple[str, str]], budget: int) -> int:
-        """Return a recording's part of a budget, compared with recordings to come, by their filesystems and kinds."""
-        self._latest[recording.filesystem, bool(recording.killed or recording.resumed)] = recording.weight
-        others = self.expected(recording, to_come)
-        return max(1, round(budget * recording.weight / (recording.weight + others)))
-
-    def expected(self, recording: Recording, to_come: Iterable[tuple[str, str]]) -> float:
-        """Return how much can differ in recordings to come, by their filesystems and kinds, judged by those so far."""
-        killed = bool(recording.killed or recording.resumed)
-
-        def one(filesystem: str, after_kill: bool) -> float:
-            known = self._latest.get((filesystem, after_kill))
-            return known or recording.weight * (_AFTER_KILL if after_kill and not killed else 1)
-
-        return sum(one(filesystem, _begins_with_kill(kind)) for filesystem, kind in to_come)
-
-
-def _begins_with_kill(kind: str) -> bool:
-    return kind == RESUMED_AFTER_KILL or kind.startswith(_RESTART)

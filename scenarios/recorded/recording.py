@@ -101,6 +101,8 @@ class Recording:
     of: tuple[str, str] | None = None
     before: tuple[str, ...] = ()
     resumed: str = ""
+    draw: int = 1
+    """Which draw of nudges this is, of the same seed."""
     writes: int = 0
     flushes: int = 0
     events: int = 0
@@ -132,22 +134,19 @@ class Recording:
             account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
             killed=KillPoint.of(tuple(account["killed_at"])), of=(of[0], of[1]) if of else None,
             before=tuple(account["journal_before"]), resumed=account.get("resumed", ""),
+            draw=account.get("draw", 1),
         )  # fmt: skip
 
     def account(self) -> dict[str, Any]:
         """Return its entry in ``summary.json``."""
+        same = ("name", "filesystem", "nudge", "draw", "resumed", "writes", "flushes")
         return {
-            "name": self.name,
-            "filesystem": self.filesystem,
-            "nudge": self.nudge,
+            **{name: getattr(self, name) for name in same},
             "trace": self.identity,
             "initial": list(self.initial),
             "killed_at": list(self.killed.numbers) if self.killed else [],
             "recovery_of": list(self.of or ()),
             "journal_before": list(self.before),
-            "resumed": self.resumed,
-            "writes": self.writes,
-            "flushes": self.flushes,
             "journal_lines": self.events,
             "record_seconds": round(self.seconds, 2),
         }
@@ -162,7 +161,7 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
 
     def workload(machine: Machine) -> None:
         syncing = Syncing(recording.remedy, machine.root, count) if recording.remedy else None
-        watched = recording.nudge == "commit" and not lacking()
+        watched = machine.nudger.synchronous and not lacking()
 
         def noting(countdown: Countdown) -> None:
             if syncing:
@@ -274,6 +273,7 @@ def _record(
         size_bytes=size_bytes if filesystem.on_disk else None,
         nudge=recording.nudge,
         seed=recording.seed,
+        draw=recording.draw,
         time_limit_seconds=10 * kind.seconds_max,
     )
     boot = boot_after(recording.of[0]) if recording.of else ""

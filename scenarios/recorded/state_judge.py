@@ -134,12 +134,13 @@ class StateJudge:
 
         Args:
             lives: how many second lives to judge at most; the verdicts of states come a second time if these are not safe.
-            before: the folders found safe in earlier recordings (`Share.safe`). At most ``budget`` states may repeat one of them.
+            before: the folders found safe in earlier recordings (`Share.safe`). A number of states, twice ``budget``, may repeat
+                one of them: that costs a mount, and no recovery.
         """
         if number == 0:
             yield replace(self.judge(self._states.clean), differs=False)
         if self._on_disk and not self._recording.resumed:
-            self._before, self._repeats_left = before, budget
+            self._before, self._repeats_left = before, 2 * budget
         start = time.perf_counter()
         for batch in self._dealer.batches(number, workers, budget):
             for state in batch:

@@ -54,6 +54,37 @@ def test_a_seed_fixes_what_is_nudged_and_last_changed_files_come_first(
     assert names.most_common(1)[0][0] == "file9"
 
 
+@pytest.mark.parametrize(
+    ("kind", "done"),
+    [
+        ("commit", {"commit"}),
+        ("writeback", {"write"}),
+        ("mixed", {"write", "commit", "write commit"}),
+        ("async", {"write", "commit"}),
+        ("storm", {"write", "commit"}),
+    ],
+)
+def test_what_a_nudge_does(kind: str, done: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `mixed`, data that was just written back is committed at once in one of three, so part of a write is durable."""
+    (tmp_path / "file").write_bytes(bytes(9000))
+    calls: list[str] = []
+    monkeypatch.setattr("crashmatrix.faults.disk.nudges.start_writeback", lambda *_: calls.append("write"))
+    monkeypatch.setattr(os, "fsync", lambda _: calls.append("commit"))
+    nudger, seen = Nudger(kind, 3, tmp_path, tmp_path / "file"), Counter[str]()
+    for _ in range(300):
+        nudger.nudge_now()
+        seen[" ".join(calls)] += 1
+        calls.clear()
+    assert seen.keys() == done
+    assert kind != "mixed" or min(seen.values()) > 60
+
+
+def test_another_draw_of_a_seed_has_other_nudges() -> None:
+    """The filesystem is made by the seed alone."""
+    seeds = {RecordOptions(seed=seed, draw=draw).nudge_seed for seed in (1, 2) for draw in (1, 2, 3)}
+    assert len(seeds) == 6
+
+
 COMMITS_SELDOM = (
     "ext4:commit=300"  # The kernel would commit by itself after five seconds, which a busy machine may take.
 )

@@ -21,9 +21,8 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power import exploring
 from crashmatrix.scenarios.power.experiment import Power, PowerExperiment
-from crashmatrix.scenarios.power.exploring import RESTARTS
 from crashmatrix.scenarios.power.results import parse_power_id
-from crashmatrix.scenarios.power.schedule import NUDGES
+from crashmatrix.scenarios.power.rounds import NUDGES, RESTARTS, STATES_MAX
 from tests.processes import alive, descendants
 from tests.scenarios.command_line import CRASHMATRIX
 from tests.scenarios.experiments import power_of
@@ -105,6 +104,20 @@ def test_verdict_of_a_system(target: str, expected: set[str], tmp_path: Path) ->
     """On ext4, the system loses what its documentation says it may lose, and nothing else."""
     nudges, budget = (SAFE, 60) if expected == {"safe"} else (BROKEN, 40)
     assert verdicts(run(target, tmp_path, budget=budget, nudges=nudges, fs=COMMITS_SELDOM)) == expected
+
+
+@pytest.mark.parametrize(
+    ("toy", "budget", "draws"),
+    [("Synced", STATES_MAX, [1, 2]), ("Synced", STATES_MAX - 1, [1]), ("Unsynced", STATES_MAX, [1])],
+)
+def test_a_second_round_of_recordings(toy: str, budget: int, draws: list[int], tmp_path: Path) -> None:
+    """The budget that the first round leaves goes to another one, unless something broke or the budget is a small one."""
+    experiment = run(f"{TOYS}:{toy}", tmp_path, budget=budget, nudges=("writeback",))
+    recordings = [each for each in experiment.details["recordings"] if not each["recovery_of"]]
+    assert [each["draw"] for each in recordings] == draws
+    assert [each["name"] for each in recordings] == [
+        f"ext4~{kind}~0" for kind in ("writeback", "writeback2")[: len(draws)]
+    ]
 
 
 @pytest.mark.daily(1)

@@ -10,7 +10,7 @@ from crashmatrix.faults.disk import requirements
 from crashmatrix.scenarios.campaign.mutation import try_mutant
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.power.schedule import nudges_on
+from crashmatrix.scenarios.power.rounds import nudges_on
 from tests.scenarios.experiments import power_of
 
 pytestmark = [pytest.mark.usefixtures("fuse"), pytest.mark.experiment]

@@ -9,28 +9,12 @@ import pytest
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.power.schedule import (
-    NUDGES,
-    RESUMED_AFTER_KILL,
-    Recordings,
-    Weights,
-    in_turns,
-    nudges_on,
-    recovery_of,
-    restart,
-)
-from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.power.rounds import RESUMED_AFTER_KILL, restart
+from crashmatrix.scenarios.power.schedule import Recordings, in_turns, recovery_of
 from crashmatrix.scenarios.recorded.restarts import KillPoint, Places
 
 TOYS = "tests.scenarios.toy_systems"
 RESUMABLE = "tests.scenarios.second_life_systems"
-
-
-def test_nudges_on() -> None:
-    """Each kind where it makes a difference; one recording without any where none does."""
-    assert nudges_on("ext4") == NUDGES
-    assert nudges_on("ext4", ("commit", "unheard-of")) == ("commit",)
-    assert nudges_on("posix") == ("none",)
 
 
 def points(*notes: int, sync: int = 0) -> tuple[KillPoint, ...]:
@@ -108,27 +92,3 @@ def test_a_workload_that_fails_is_refused(toy: str, said: str, tmp_path: Path) -
         making = Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
         with pytest.raises(UsageError, match=said):
             making.record("posix", "none")
-
-
-def recorded(weight: float, *, killed: bool = False) -> Recording:
-    return Recording("r", "posix", "none", 0, Path("r"), killed=KillPoint(1) if killed else None, weight=weight)
-
-
-AFTER_KILLS = [("posix", "restart1"), ("posix", "restart2"), ("posix", "restart3"), ("posix", RESUMED_AFTER_KILL)]
-
-
-def test_a_recording_gets_as_much_of_the_budget_as_can_differ_in_it() -> None:
-    """The undisturbed one on `posix` gets half, recordings after a kill the rest; then what is known of their sort counts."""
-    weights = Weights()
-    assert weights.part(recorded(100), AFTER_KILLS, 1000) == 500
-    assert weights.part(recorded(30, killed=True), AFTER_KILLS[1:], 500) == 125
-    assert weights.part(recorded(90, killed=True), AFTER_KILLS[2:], 375) == 125
-    assert weights.part(recorded(10, killed=True), [], 250) == 250
-
-
-def test_undisturbed_recordings_share_alike() -> None:
-    """Recordings under other nudges are expected to be like the one before."""
-    weights = Weights()
-    to_come = [("posix", "commit"), ("posix", "storm")]
-    assert weights.part(recorded(50), to_come, 300) == 100
-    assert weights.part(recorded(150), to_come[1:], 200) == 100
