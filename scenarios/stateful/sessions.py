@@ -184,15 +184,16 @@ def _do(store: Any, reaper: _Reaper, step: Operation | Kill) -> Any:
 
 def cut_power(
     _: Channel, make: Make, items: str, sessions: list[Session], before: Path, trace_path: Path, options: RecordOptions,
-    state: int, after: Path,
+    state: int, after: Path, boot: str,
 ) -> PowerCut:  # fmt: skip
     """Live the sessions again on a recorded disk, which begins with the folder ``before``; lay out in ``after`` what a
     power cut leaves: crash state number ``state`` of those that the recording has, round and round.
 
-    A trace that is there already is taken instead of a new recording. Raises crashmatrix.faults.disk.DiskError.
+    A trace that is there already is taken instead of a new recording; ``boot`` is the boot id before the cut, empty for that of
+    the machine. Raises crashmatrix.faults.disk.DiskError.
     """
     if not trace_path.exists():
-        save_trace(_record(make, items, sessions, before, options), trace_path)
+        save_trace(_record(make, items, sessions, before, options, boot), trace_path)
     trace = load_trace(trace_path)
     possible = CrashStates(trace)
     # If nothing was written, only the orderly end is left.
@@ -213,7 +214,7 @@ def _different(possible: CrashStates, trace: Trace) -> Iterator[CrashState]:
             yield state
 
 
-def _record(make: Make, items: str, sessions: list[Session], before: Path, options: RecordOptions) -> Trace:
+def _record(make: Make, items: str, sessions: list[Session], before: Path, options: RecordOptions, boot: str) -> Trace:
     def prepare(root: Path) -> None:
         shutil.copytree(before, root, symlinks=True, dirs_exist_ok=True)
 
@@ -222,7 +223,7 @@ def _record(make: Make, items: str, sessions: list[Session], before: Path, optio
             run_forked(partial(_live_again, make, items, session, machine))
 
     def confined(folder: Path, notes: Path) -> ConfinedHere:
-        return ConfinedHere(View(folder, notes, needed_folders([before])))
+        return ConfinedHere(View(folder, notes, needed_folders([before]), boot=boot))
 
     return record(workload, prepare=prepare, confine=confined if available() else None, options=options)
 

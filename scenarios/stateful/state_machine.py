@@ -46,6 +46,7 @@ from crashmatrix.scenarios.processes.jobs import Job, Jobs
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, needed_folders
 from crashmatrix.scenarios.processes.scratch import own_folder, scratch_folder
+from crashmatrix.scenarios.recorded.boots import boot_after
 from crashmatrix.scenarios.stateful.sessions import (
     STATES_MAX,
     Answer,
@@ -174,7 +175,7 @@ class CrashStateMachine(RuleBasedStateMachine):
         after = self._new_folder()
         result = self._jobs.run(
             cut_power, type(self).open, self.items, self._sessions, self._before, trace,
-            RecordOptions(filesystem=self.filesystem, nudge=nudge), state, after,
+            RecordOptions(filesystem=self.filesystem, nudge=nudge), state, after, self._view.boot,
             seconds_max=60 + 10 * self.seconds_max,
         )  # fmt: skip
         if not isinstance(result, Returned):
@@ -184,6 +185,7 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._past, self._events = [], [*self._past, *since]
         self._history.append(cut.state)
         self._before, self._root = after, self._copy(after)
+        self._view = replace(self._view, boot=boot_after(f"{name} {cut.state}"))
         self._sessions, self._in_recovery = [], 0
         items = self._recover(f"a power cut (crash state {cut.state})")
         self._past, self._events = self._events, []

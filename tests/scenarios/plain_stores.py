@@ -43,6 +43,22 @@ class PlainSynced(PlainRewriting):
         os.close(folder)
 
 
+class PlainBoots(PlainSynced):
+    """The same. It has no items, but the ids of the boots in which it was opened, in order."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        if boot not in self._found:
+            self.put(boot, len(self._found))
+
+    def boots(self) -> list[str]:
+        return list(self._found)
+
+    def items(self) -> list[tuple[str, int]]:
+        return []
+
+
 class PlainCompacting:
     """A log that recovery writes anew: into a new file, or in place (wrong)."""
 

@@ -16,6 +16,7 @@ from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from crashmatrix import CrashStateMachine, PromiseBroken
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
+from crashmatrix.scenarios.processes.sandbox.cell import lacking as lacking_cells
 from crashmatrix.scenarios.stateful.state_machine import OperationFailed
 from crashmatrix.scenarios.stateful.traces import Traces
 from tests import ROOT
@@ -142,6 +143,26 @@ def test_a_kill_at_a_call_is_repeated_on_a_recorded_disk() -> None:
     run.put("a", 2)
     run.power_cut(nudge="none", state=0)
     run.teardown()
+
+
+@pytest.mark.skipif(bool(lacking_cells()), reason=lacking_cells())
+@pytest.mark.usefixtures("disk")
+def test_a_power_cut_starts_the_machine_anew() -> None:
+    """The boot id is another one after each, also while the sessions before it are lived again, and the same after a kill."""
+    run: Any = type("Cut", (CrashStateMachine,), {"open": plain_stores.PlainBoots, "power_cuts_max": 30})()
+    here: list[str] = []
+    for state in range(30):
+        *earlier, boot = run.do("boots")
+        assert boot not in here
+        assert set(earlier) <= set(here)  # Others would be of a session that was lived again.
+        here.append(boot)
+        run.kill(0, 0)
+        assert run.do("boots") == [*earlier, boot]
+        if len(earlier) > 1:
+            break
+        run.power_cut("none", state)
+    run.teardown()
+    assert len(here) > 2
 
 
 @pytest.mark.usefixtures("disk")
