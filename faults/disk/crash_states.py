@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from crashmatrix.faults.disk.enumeration import shapes
-from crashmatrix.faults.disk.enumeration.choices import Choices
+from crashmatrix.faults.disk.enumeration.choices import Choices, Units
 from crashmatrix.faults.disk.enumeration.cuts import Cut, cuts_of
 from crashmatrix.faults.disk.enumeration.turns import in_turns, ordered, sorts_of, weight_of
 from crashmatrix.faults.disk.errors import InvalidOption
@@ -32,8 +32,9 @@ class StateOptions:
     """How far to go. `seed` drives all choices.
 
     `random_subsets` is a count for each cut, `torn_per_write` for each write. They bound the states of cuts with too many choices
-    for every combination (`exhaustive_max`). `atomic_bytes` is the unit that the disk writes whole (None: the one the filesystem
-    relies on, see Filesystem.atomic_bytes); a multiple of 512. Power fails at position `first_cut` of the trace at the earliest.
+    for every combination (`exhaustive_max`). `atomic_bytes` is the unit that the disk writes whole (None: what the filesystem
+    relies on, see Filesystem.atomic_bytes and atomic_range); a multiple of 512. Power fails at position `first_cut` of the trace
+    at the earliest.
     """
 
     seed: int = 0
@@ -76,10 +77,14 @@ class CrashStates:
     ) -> None:
         self._trace, self._is_promise = trace, is_promise
         self._options = options or StateOptions()
-        atomic_bytes = self._options.atomic_bytes or Filesystem.parse(trace.filesystem).atomic_bytes
+        filesystem = Filesystem.parse(trace.filesystem)
+        atomic_bytes = self._options.atomic_bytes or filesystem.atomic_bytes
         if atomic_bytes % SECTOR_BYTES:
             raise InvalidOption(f"no disk writes {atomic_bytes} bytes whole", f"give a multiple of {SECTOR_BYTES}")
-        self._unit = atomic_bytes // SECTOR_BYTES
+        whole = range(0) if self._options.atomic_bytes else filesystem.atomic_range
+        self._units = Units(
+            atomic_bytes // SECTOR_BYTES, range(whole.start // SECTOR_BYTES, whole.stop // SECTOR_BYTES)
+        )
 
     @cached_property
     def cuts(self) -> tuple[Cut, ...]:
@@ -101,7 +106,7 @@ class CrashStates:
         """The choices at each cut."""
         operations = self._trace.operations
         return tuple(
-            Choices(cut, operations, self.digests.changed, self._unit, self.outcomes.inert(cut.position))
+            Choices(cut, operations, self.digests.changed, self._units, self.outcomes.inert(cut.position))
             for cut in self.cuts
         )
 

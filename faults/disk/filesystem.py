@@ -40,6 +40,7 @@ class _Kind:
     gives_room_back: tuple[str, ...] = ()  # how it is made so that it has room again once files are removed
     images: tuple[str, ...] = ()  # make mounting a crash image cheaper: no power cut will come
     atomic_bytes: int = 512  # the disk has to write this much whole
+    atomic_range: range = range(0)  # and these bytes
     lone_identity: bool = False  # no two devices may have one UUID
     check: tuple[str, ...] = ()  # repairs it after a crash, if mounting does not
 
@@ -55,6 +56,8 @@ _KINDS = {
         ),
         package="e2fsprogs",
         images=("nobarrier",),
+        # The superblock: with one of its two sectors old it fails its checksum, and only e2fsck tries another copy.
+        atomic_range=range(1024, 2048),
     ),
     "ext2": _Kind(
         size_mib=128,  # All of it is checked before it is mounted.
@@ -148,6 +151,11 @@ class Filesystem:
     def atomic_bytes(self) -> int:
         """The unit, in bytes, that the filesystem relies on a disk to write whole; smaller tears break the filesystem itself."""
         return _KINDS[self.name].atomic_bytes
+
+    @property
+    def atomic_range(self) -> range:
+        """Bytes of the disk, whole sectors, that the filesystem relies on a disk to write together, besides each unit."""
+        return _KINDS[self.name].atomic_range
 
     @property
     def keeps_room(self) -> bool:

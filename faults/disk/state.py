@@ -4,7 +4,8 @@ The model. Power fails at a *cut*, a position between two operations. Every chan
 (`trace.durability`). The other changes are *pending*: any subset of them is there, each whole or *torn*, with some of its
 512-byte sectors missing. They apply in their order: where two overlap, the later one wins. On btrfs, writes tear only
 between 4096-byte blocks: its superblock is one block, and a torn one loses the filesystem, which no system under test
-could prevent. Not modelled: a sector half old and half new, and disks that lie about a flush.
+could prevent. For the same reason, the two sectors of ext4's superblock are there together or not at all. Not modelled: a
+sector half old and half new, and disks that lie about a flush.
 
 A state's id is `<cut>-<kept>[-t<change>.<first>+<count>]...`: kept is `all`, `none`, or the set of kept pending changes
 as hexadecimal digits (bit i is the i-th pending change); each t names a kept change and a run of its missing sectors. The id and

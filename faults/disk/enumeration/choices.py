@@ -12,13 +12,28 @@ from crashmatrix.faults.disk.enumeration.cuts import Cut
 from crashmatrix.faults.disk.state import CrashState, Tear
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Change, Data, Write, sectors_of
 
-__all__ = ["BLOCK_SECTORS", "Choices", "Chosen", "Part", "parts_of"]
+__all__ = ["BLOCK_SECTORS", "Choices", "Chosen", "Part", "Units", "parts_of"]
 
 BLOCK_SECTORS = 8
 """A page, and a block of each filesystem here."""
 
 Part = tuple[int, int]
 """Sectors of a change that are written together: the first, counted from the change's first, and how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What a disk writes whole: aligned units of so many sectors, and the sectors of the disk that are `together`."""
+
+    sectors: int = 1
+    together: range = range(0)
+
+    def of(self, sector: int) -> range:
+        """The unit with a sector of the disk."""
+        if sector in self.together:
+            return self.together
+        start = sector - sector % self.sectors
+        return range(start, start + self.sectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,7 @@ class Choices:
     """The choices at a cut.
 
     `changed` gives, for the position of a change, the numbers of its sectors that make a difference, counted from its first; None
-    if it cannot be torn. `unit` is in sectors. The changes at the positions `inert` make no difference either.
+    if it cannot be torn. The changes at the positions `inert` make no difference either.
     """
 
     def __init__(
@@ -59,7 +74,7 @@ class Choices:
         cut: Cut,
         operations: Sequence[object],
         changed: Callable[[int], tuple[int, ...] | None],
-        unit: int = 1,
+        units: Units = Units(),
         inert: frozenset[int] = frozenset(),
     ) -> None:
         self.cut = cut
@@ -72,7 +87,7 @@ class Choices:
             if sectors == () or position in inert:
                 self._idle |= 1 << index
                 continue
-            chosen = Chosen(index, position, change, parts_of(change, sectors or (), unit), shift)
+            chosen = Chosen(index, position, change, parts_of(change, sectors or (), units), shift)
             self.changes.append(chosen)
             shift += chosen.width
         self.number = shift
@@ -123,13 +138,13 @@ class Choices:
         return CrashState(cut, kept, tuple(tears), size)
 
 
-def parts_of(change: Change, changed: Iterable[int], unit: int) -> tuple[Part, ...]:
+def parts_of(change: Change, changed: Iterable[int], units: Units) -> tuple[Part, ...]:
     """The units of a change that hold a changed sector."""
     first, sectors = _first_sector(change), sectors_of(change)
     parts = []
-    for number, _ in groupby(changed, key=lambda sector: (first + sector) // unit):
-        start = max(0, number * unit - first)
-        parts.append((start, min(sectors, (number + 1) * unit - first) - start))
+    for unit, _ in groupby(changed, key=lambda sector: units.of(first + sector)):
+        start = max(0, unit.start - first)
+        parts.append((start, min(sectors, unit.stop - first) - start))
     return tuple(parts)
 
 

@@ -206,6 +206,19 @@ def test_tears_respect_what_the_disk_writes_whole() -> None:
         CrashStates(trace, StateOptions(atomic_bytes=100))
 
 
+def test_the_superblock_of_ext4_is_never_torn() -> None:
+    """Its two sectors are there together or not at all, however the disk writes what is around them."""
+    block = [bytes([number + 1]) * 512 for number in range(8)]
+    for first in (0, 1, 2):
+        trace = synthetic_trace([Write(512 * first, b"".join(block[first:]))])
+        states, inside = CrashStates(trace), 3 - first
+        torn = {(tear.first, tear.first + tear.count) for state in states for tear in state.tears}
+        assert torn
+        assert all(inside not in ends for ends in torn)
+        fine = CrashStates(trace, StateOptions(atomic_bytes=512))
+        assert any(inside in (tear.first, tear.first + tear.count) for state in fine for tear in state.tears)
+
+
 def test_coverage_counts() -> None:
     trace = synthetic_trace([Write(512 * i, b"%d" % (i % 10) * 512) for i in range(10)])
     states = CrashStates(trace)

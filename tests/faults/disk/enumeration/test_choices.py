@@ -3,7 +3,7 @@
 import pytest
 
 from crashmatrix.faults.disk import Data, Flush, Note, Operation, Size, Trace, Write
-from crashmatrix.faults.disk.enumeration.choices import Choices, parts_of
+from crashmatrix.faults.disk.enumeration.choices import Choices, Units, parts_of
 from crashmatrix.faults.disk.enumeration.cuts import cuts_of
 from crashmatrix.faults.disk.media import medium_of
 from tests.faults.disk.block.support import image_of
@@ -17,7 +17,7 @@ def last_choices(trace: Trace, unit: int = 1, inert: frozenset[int] = frozenset(
     """The choices at a trace's last cut."""
     cut = list(cuts_of(trace, 0, lambda _: True))[-1]
     digests = medium_of(trace.filesystem).digests(trace)
-    return Choices(cut, trace.operations, digests.changed, unit, inert)
+    return Choices(cut, trace.operations, digests.changed, Units(unit), inert)
 
 
 def block(*changed: int, size: int = 16) -> bytes:
@@ -91,12 +91,21 @@ def test_what_no_recovery_sees_is_no_choice() -> None:
 def test_units_are_written_whole(
     offset: int, changed: list[int], unit: int, parts: tuple[tuple[int, int], ...]
 ) -> None:
-    assert parts_of(Write(offset, bytes(512 * 16)), changed, unit) == parts
+    assert parts_of(Write(offset, bytes(512 * 16)), changed, Units(unit)) == parts
+
+
+def test_sectors_that_are_written_together() -> None:
+    """They lie on the disk, whichever write they are part of; others are single ones."""
+    units = Units(together=range(2, 4))
+    assert parts_of(Write(0, bytes(512 * 16)), [1, 2, 3, 4], units) == ((1, 1), (2, 2), (4, 1))
+    assert parts_of(Write(0, bytes(512 * 16)), [3], units) == ((2, 2),)
+    assert parts_of(Write(512 * 3, bytes(512 * 5)), [0, 1], units) == ((0, 1), (1, 1))
+    assert parts_of(Write(512 * 8, bytes(512 * 8)), [2, 3], units) == ((2, 1), (3, 1))
 
 
 def test_what_is_there_or_not_is_one_choice() -> None:
-    assert parts_of(Size(3, 5), (), 1) == ()
-    assert parts_of(Data(3, 700, b"x" * 700), [0, 1], 1) == ((0, 1), (1, 1))
+    assert parts_of(Size(3, 5), (), Units()) == ()
+    assert parts_of(Data(3, 700, b"x" * 700), [0, 1], Units()) == ((0, 1), (1, 1))
 
 
 def test_blocks_are_those_of_the_disk() -> None:
