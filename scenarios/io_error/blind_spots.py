@@ -1,8 +1,9 @@
 """Calls whose failure leaves more behind than is judged when calls are answered in the kernel's place: they are named.
 
-A failed sync of a folder may leave a name that only the page cache has; a failed msync may leave such pages; and of a failed
-write through O_DSYNC, the page cache may hold the record all the same. The ending ``uncached`` keeps account of none of them
-(`page_cache`). On a recorded disk that fails, the kernel itself shows what is left.
+A failed sync of a folder may leave a name that only the page cache has; a failed msync may leave such pages, and so may a failed
+sync of stores to a mapped file; and of a failed write through O_DSYNC, the page cache may hold the record all the same. The
+ending ``uncached`` keeps account of none of them (`page_cache`). On a recorded disk that fails, the kernel itself shows
+what is left.
 """
 
 from __future__ import annotations

@@ -405,7 +405,10 @@ class Mapped(SystemUnderTest):
             for item in range(MAPPED_ITEMS):
                 with journal.attempt(item):
                     pages[item * mmap.PAGESIZE] = item + 1
-                    pages.flush()
+                    self.sync(fd, pages, item)
+
+    def sync(self, fd: int, pages: mmap.mmap, item: int) -> None:
+        pages.flush()
 
     def make_room(self, fd: int, length: int) -> None:
         """Do nothing: the file is one hole."""
@@ -420,6 +423,17 @@ class MappedWithRoom(Mapped):
 
     def make_room(self, fd: int, length: int) -> None:
         os.posix_fallocate(fd, 0, length)
+
+
+class MappedAgain(MappedWithRoom):
+    """Right: after a failed sync it stores again, so that the page is dirty again."""
+
+    def sync(self, fd: int, pages: mmap.mmap, item: int) -> None:
+        try:
+            os.fsync(fd)
+        except OSError:
+            pages[item * mmap.PAGESIZE] = item + 1
+            os.fsync(fd)
 
 
 class ReadsBack(GoesOn):

@@ -23,7 +23,7 @@ Part = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """How a disk writes: whole aligned units of so many sectors, and the sectors of the disk that are `together`."""
+    """A disk writes aligned units of so many sectors whole, and those of its sectors that are `together`."""
 
     sectors: int = 1
     together: range = range(0)

@@ -1,15 +1,39 @@
-"""The files that a waiting call is about: its arguments, followed into memory and descriptors."""
+"""The files that a waiting call is about: its arguments, followed into memory and descriptors.
+
+Several descriptors may be one open file description: dup(2) and fork(2) copy descriptors, open(2) makes a new description.
+kcmp(2) says which are one. Where it is refused, only a descriptor itself is known to be the same.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
 import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
 
 from crashmatrix.scenarios.processes.calls.seccomp import Call
-from crashmatrix.scenarios.processes.calls.table import Kind
+from crashmatrix.scenarios.processes.calls.table import Kind, column
+from crashmatrix.scenarios.processes.held import children_of
 
-__all__ = ["changes", "descriptor", "int32", "memory", "open_flags", "opened", "touched"]
+__all__ = [
+    "OpenFile",
+    "changes",
+    "descriptor",
+    "int32",
+    "is_same",
+    "memory",
+    "open_file",
+    "open_flags",
+    "opened",
+    "others",
+    "touched",
+]
+
+OpenFile = tuple[int, int]
+"""A process and its descriptor."""
 
 _PATH_BYTES_MAX = 4096
 _AT_FDCWD = 2**32 - 100
@@ -21,6 +45,9 @@ _IOCB = struct.Struct("<QIIHhI")
 _IOCB_CHANGES = {1, 2, 3, 8}
 """IOCB_CMD_PWRITE, FSYNC, FDSYNC, PWRITEV."""
 _IOCBS_MAX = 1024
+_KCMP: Final = (312, 272)
+_KCMP_FILE = 0
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def touched(call: Call, name: str, kind: Kind) -> list[str]:
@@ -74,6 +101,32 @@ def int32(value: int) -> int:
     return low - 2**32 if low & 2**31 else low
 
 
+def open_file(call: Call) -> OpenFile:
+    """Return the descriptor that a call is about, its first argument. Raises OSError."""
+    status = Path(f"/proc/{call.pid}/status").read_text()
+    return int(status.partition("Tgid:")[2].split()[0]), int32(call.arguments[0])
+
+
+def is_same(one: OpenFile, other: OpenFile) -> bool:
+    """Whether two descriptors are one open file description."""
+    same = one == other
+    return same or _LIBC.syscall(_KCMP[column()], one[0], other[0], _KCMP_FILE, one[1], other[1]) == 0
+
+
+def others(call: Call) -> list[OpenFile]:
+    """Return the descriptors of the same file by other descriptions, in all processes below this one. Raises OSError."""
+    ours = open_file(call)
+    about = os.stat(_file(ours))  # noqa: PTH116  # follows to what is open
+    found = []
+    for pid in _below(os.getpid()):
+        with suppress(OSError):  # It was killed meanwhile.
+            for number in map(int, os.listdir(f"/proc/{pid}/fd")):  # noqa: PTH208  # names only
+                with suppress(OSError):
+                    if os.path.samestat(os.stat(_file((pid, number))), about) and not is_same((pid, number), ours):  # noqa: PTH116
+                        found.append((pid, number))
+    return found
+
+
 def _read(path: str, length: int, offset: int = 0) -> bytes:
     """Read once; a file object would take twice as long, and a run may make a million calls."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -122,3 +175,11 @@ def _bound(call: Call) -> list[str]:
     if struct.unpack("<H", address[:2])[0] != _AF_UNIX or not (path := address[2:].partition(b"\0")[0]):
         return []
     return [_absolute(call, os.fsdecode(path))]
+
+
+def _file(file: OpenFile) -> str:
+    return f"/proc/{file[0]}/fd/{file[1]}"
+
+
+def _below(pid: int) -> list[int]:
+    return [below for child in children_of(pid) for below in (child, *_below(child))]

@@ -24,14 +24,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.processes.calls.arguments import open_flags
+from crashmatrix.scenarios.processes.calls.arguments import descriptor, int32, open_flags, opened, touched
 from crashmatrix.scenarios.processes.calls.long_writes import WRITES, length_of, short_write
 from crashmatrix.scenarios.processes.calls.page_cache import PageCache, beyond_account
 from crashmatrix.scenarios.processes.calls.seccomp import Call
+from crashmatrix.scenarios.processes.calls.table import ASIDE, KINDS, Kind, column
 
 __all__ = ["CLASSES", "ERRORS", "SHORT", "TIMES", "CallFault", "FailingCalls", "Made", "answers_alike"]
 
@@ -60,7 +61,7 @@ _TAKE_ROOM: Final = ("open", "write", "link", "allocate", "mkdir")
 _GIVE_ROOM: Final = ("unlink", "rename", "truncate", "rmdir")
 _NO_ROOM: Final = ("ENOSPC", "EDQUOT")
 _SYNTAX: Final = re.compile(rf"({'|'.join(CLASSES)})@([1-9][0-9]{{0,8}})~([A-Za-z+]+)~({'|'.join(TIMES)})")
-_AT_REMOVEDIR = 0x200
+_AT_REMOVEDIR, _PROT_WRITE = 0x200, 2
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class FailingCalls:
     """Whether reads of files in the folder are seen, too; else they are never waited for."""
     made: list[Made] = field(default_factory=list)
     _counts: Counter[str] = field(default_factory=Counter)
+    _mapped: set[int] = field(default_factory=set)
     _armed: list[_Armed] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -176,12 +178,33 @@ class FailingCalls:
             with suppress(OSError, struct.error):  # It was killed meanwhile.
                 self.cache.note(call, name, files, answer)
         length = length_of(call, name) if kind == "write" else 0
-        beyond = "" if self.faults else beyond_account(call, name)
+        beyond = "" if self.faults else beyond_account(call, name, self._mapped)
         truncates = False
         with suppress(OSError, struct.error):
             truncates = kind == "open" and bool((open_flags(call, name) or 0) & os.O_TRUNC)
         self.made.append(replace(made, length=length, answer=answer, truncates=truncates, beyond=beyond))
         return answer
+
+    def mapping(self, call: Call, is_inside: Callable[[str], bool]) -> None:
+        """Take note of a shared mapping that is about to be made, if it is of a file in the folder. Raises OSError."""
+        about = call.arguments[4]
+        if not is_inside(opened(call, about)) or descriptor(call, about)["flags"] & os.O_ACCMODE != os.O_RDWR:
+            return
+        if call.arguments[2] & _PROT_WRITE:
+            self._mapped.add(os.stat(f"/proc/{call.pid}/fd/{int32(about)}").st_ino)  # noqa: PTH116  # follows to what is open
+        if self.cache:
+            self.cache.mapping(call)
+
+    def changes_nothing(self, call: Call, is_inside: Callable[[str], bool]) -> bool:
+        """Take note of a call that only the account of pages wants to know; returns whether it was one. Raises as `touched`."""
+        name, kind = _aside().get(call.number, ("", None))
+        if self.cache is None or kind is None or (kind.bits and not call.arguments[kind.bits[0]] & kind.bits[1]):
+            return False
+        files = touched(call, name, kind)
+        if not files or any(map(is_inside, files)):
+            self.cache.aside(call, name, files)
+        creates = KINDS[name].bits if name in KINDS else None
+        return creates is None or not call.arguments[creates[0]] & creates[1]
 
 
 def answers_alike(fault: CallFault, made: Sequence[Made]) -> bool:
@@ -245,3 +268,8 @@ def _class_of(call: Call, name: str) -> str:
     if name == "openat2" and not (open_flags(call, name) or 0) & (os.O_CREAT | os.O_TRUNC):
         return ""
     return _CLASS_OF.get(name, "")
+
+
+@cache
+def _aside() -> dict[int, tuple[str, Kind]]:
+    return {kind.numbers[column()]: (name, kind) for name, kind in ASIDE.items() if kind.numbers[column()]}

@@ -33,9 +33,9 @@ from crashmatrix.scenarios.processes.calls.call_faults import FailingCalls
 from crashmatrix.scenarios.processes.calls.long_writes import CUT, WRITES, LongWrite, long_write
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE, MappedStores
 from crashmatrix.scenarios.processes.calls.outside_failpoints import printed, sleeping
-from crashmatrix.scenarios.processes.calls.seccomp import Call, CallFilter, Listener, install, listener_from
+from crashmatrix.scenarios.processes.calls.seccomp import Call, Listener, install, listener_from
 from crashmatrix.scenarios.processes.calls.settling import LINES_MAX, Passed, Settling
-from crashmatrix.scenarios.processes.calls.table import KINDS, MMAP, READS, REFUSED, SLEEPS, column
+from crashmatrix.scenarios.processes.calls.table import KINDS, MMAP, READS, REFUSED, SLEEPS, column, filters
 from crashmatrix.scenarios.processes.calls.waiting import WaitingThread
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 
@@ -46,8 +46,6 @@ PREFIX = "call."
 
 JOURNAL_LINE = "journal.line"
 
-_SHARED = 3, 1
-"""mmap(2): its flags, and a bit that MAP_SHARED and MAP_SHARED_VALIDATE have."""
 _IO_URING = (
     "io_uring, which was refused (ENOSYS) because its requests cannot be held back: the program was crashed without it"
 )
@@ -112,7 +110,8 @@ def run_watched(
         ours.close()
         with theirs:
             sleeps = own or bool(failpoints)
-            install(_filters(sleeps=sleeps, reads=failing is not None and failing.reads), theirs)
+            reads, pages = failing is not None and failing.reads, failing is not None and failing.cache is not None
+            install(filters(sleeps=sleeps, reads=reads, pages=pages), theirs)
         body()
 
     with ProcessTree(filtered) as tree, ours:
@@ -124,14 +123,6 @@ def run_watched(
             finally:
                 listener.close()
         return tree.wait()
-
-
-def _filters(*, sleeps: bool, reads: bool) -> list[CallFilter]:
-    kinds = [(kind.numbers[column()], kind) for kind in KINDS.values()]
-    filters = [CallFilter(number, kind.bits, kind.values) for number, kind in kinds if number]
-    others = [*REFUSED.values(), *(SLEEPS.values() if sleeps else ())]
-    filters += [CallFilter(kind.numbers[column()]) for kind in READS.values() if reads]
-    return [*filters, CallFilter(MMAP[column()], bits=_SHARED), *(CallFilter(numbers[column()]) for numbers in others)]
 
 
 class _Watch:
@@ -251,6 +242,9 @@ class _Watch:
         return ""
 
     def _mapping(self, call: Call, stores: MappedStores | None) -> None:
+        if self._failing:
+            with contextlib.suppress(OSError):  # It was killed meanwhile, or maps no file.
+                self._failing.mapping(call, self._is_inside)
         if stores is None:
             self._listener.let_go(call)
         else:
@@ -265,6 +259,8 @@ class _Watch:
             self._coverage.lack(_IO_URING)
             return -errno.ENOSYS
         try:
+            if self._failing and self._failing.changes_nothing(call, self._is_inside):
+                return None
             name, slept, files = self._point(call)
             cut = name.removeprefix(PREFIX) in WRITES and self._failing is None
             write = long_write(call, name.removeprefix(PREFIX)) if cut else None

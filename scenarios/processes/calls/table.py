@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-__all__ = ["KINDS", "MMAP", "READS", "REFUSED", "SLEEPS", "Kind", "column"]
+from crashmatrix.scenarios.processes.calls.seccomp import CallFilter
+
+__all__ = ["ASIDE", "KINDS", "MMAP", "READS", "REFUSED", "SLEEPS", "Kind", "column", "filters"]
 
 _CREATES = os.O_CREAT | os.O_TRUNC
-_MADV_REMOVE = 9
+_MADV_REMOVE, _DONTNEED = 9, 4
 _IOCTLS = (
     0x40049409,  # FICLONE
     0x4020940D,  # FICLONERANGE
@@ -127,6 +129,9 @@ SLEEPS: Final = {"nanosleep": (35, 101), "clock_nanosleep": (230, 115)}
 
 MMAP: Final = (9, 222)
 
+_SHARED = 3, 1
+"""mmap(2): its flags, and a bit that MAP_SHARED and MAP_SHARED_VALIDATE have."""
+
 READS: Final = {
     "read": Kind((0, 63), (0,)),
     "pread64": Kind((17, 67), (0,)),
@@ -134,6 +139,14 @@ READS: Final = {
     "preadv": Kind((295, 69), (0,)),
     "preadv2": Kind((327, 286), (0,)),
 }
+
+ASIDE: Final = {
+    "sync": Kind((162, 81)),
+    "fadvise64": Kind((221, 223), (0,), values=(3, (_DONTNEED,))),
+    "open": Kind((2, 0), paths=((None, 0),), bits=(1, os.O_DIRECT)),
+    "openat": Kind((257, 56), paths=((0, 1),), bits=(2, os.O_DIRECT)),
+}
+"""Calls that change no file. They are waited for if account is kept of pages (`page_cache`)."""
 
 REFUSED: Final = {"io_uring_setup": (425, 425)}
 """Answered with ENOSYS, as by a kernel that lacks them.
@@ -147,3 +160,17 @@ that use one have a way without it, since containers refuse rings, too. They are
 def column() -> int:
     """Return which of two numbers is this machine's."""
     return ("x86_64", "aarch64").index(platform.machine())
+
+
+def filters(*, sleeps: bool, reads: bool, pages: bool) -> list[CallFilter]:
+    """Return the calls to wait at, with those of `SLEEPS`, of `READS`, and of `ASIDE` if they are wanted."""
+    kinds = {name: (kind.numbers[column()], kind.bits, kind.values) for name, kind in KINDS.items()}
+    for name, kind in ASIDE.items() if pages else ():
+        bits = kind.bits
+        if bits and name in KINDS and (also := KINDS[name].bits):  # One filter for both.
+            bits = bits[0], bits[1] | also[1]
+        kinds[name] = kind.numbers[column()], bits, kind.values
+    found = [CallFilter(number, bits, values) for number, bits, values in kinds.values() if number]
+    found += [CallFilter(kind.numbers[column()]) for kind in READS.values() if reads]
+    others = [*REFUSED.values(), *(SLEEPS.values() if sleeps else ())]
+    return [*found, CallFilter(MMAP[column()], bits=_SHARED), *(CallFilter(numbers[column()]) for numbers in others)]

@@ -20,6 +20,7 @@ from tests.scenarios.io_error.test_runs import SYSTEMS
         ("IgnoresFolderSync", "fsync@1~EIO~once", "a failed sync of a folder;"),
         ("IgnoresFolderSync", "fsync@2~EIO~once", ""),
         ("Mapped", "fsync@1~EIO~once", "a failed msync;"),
+        ("MappedAgain", "fsync@1~EIO~once", "a failed sync of stores to a mapped file;"),
         ("SyncedLog", "write@1~EIO~once", "a failed write through O_SYNC or O_DSYNC;"),
         ("Log", "write@1~EIO~once", ""),
     ],

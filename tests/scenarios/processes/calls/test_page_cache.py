@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crashmatrix.scenarios.processes.calls.page_cache import PAGE, CachedFile, PageCache
-from crashmatrix.scenarios.processes.calls.seccomp import Call
+from crashmatrix.scenarios.processes.calls.seccomp import Call, lacking
+from crashmatrix.scenarios.processes.jobs import Jobs
+from tests.processes import value
+from tests.scenarios import page_cache_functions as do
+from tests.scenarios.processes.test_jobs import SECONDS
 
 A, B, C, D = (letter * PAGE for letter in (b"a", b"b", b"c", b"d"))
 ZERO = bytes(PAGE)
@@ -87,3 +92,24 @@ def test_an_opening_that_empties_a_file(name: str, flags: int, again: bool, tmp_
     cache.note(Call(2, os.getpid(), 0, 0, arguments), name, [str(path)], None)
     sync(None)
     assert cache.dropped() == ({} if again else {"log": A})
+
+
+@pytest.fixture(scope="module")
+def watching() -> Iterator[Jobs]:
+    with Jobs(preload=["tests.scenarios.page_cache_functions"]) as jobs:
+        yield jobs
+
+
+LOST = {
+    "Store": "aa", "SyncedAsAWholeOnly": "ab", "MappedToRead": "aa", "MappedButWritten": "aa", "OneOfEach": "ab",
+    "NewDescriptor": "aa", "CopiedDescriptor": "aa", "SyncedByAChild": "aa",
+}  # fmt: skip
+"""The stores whose first page is lost, and their pages then. All others are right, or cannot be followed."""
+
+
+@pytest.mark.skipif(bool(lacking()), reason=lacking())
+@pytest.mark.parametrize("store", do.STORES)
+def test_a_store_that_handles_a_failed_sync(watching: Jobs, tmp_path: Path, store: str) -> None:
+    """A page is lost if nothing made it dirty again. Where that cannot be known, nothing is lost."""
+    (tmp_path / "root").mkdir()
+    assert value(watching.run(do.lost_pages, tmp_path / "root", store, seconds_max=SECONDS)) == LOST.get(store, "")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
-from crashmatrix.scenarios.processes.calls.table import KINDS, REFUSED, SLEEPS
+from crashmatrix.scenarios.processes.calls.table import ASIDE, KINDS, REFUSED, SLEEPS
 from crashmatrix.scenarios.processes.jobs import Jobs
 from tests.processes import value
 from tests.scenarios import attribute_calls as do
@@ -75,7 +75,11 @@ def test_numbers(machine: str) -> None:
     at = list(HEADERS).index(machine)
     ours = {
         name: numbers[at]
-        for name, numbers in {**{name: kind.numbers for name, kind in KINDS.items()}, **SLEEPS, **REFUSED}.items()
+        for name, numbers in {
+            **{name: kind.numbers for kinds in (KINDS, ASIDE) for name, kind in kinds.items()},
+            **SLEEPS,
+            **REFUSED,
+        }.items()
     }
     assert len(official.keys() & ours.keys()) > 40
     assert {name: number for name, number in ours.items() if number != official.get(name, number)} == {}
