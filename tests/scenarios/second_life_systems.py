@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from crashmatrix import Contract, Journal, PromiseBroken, Promises, SystemUnderTest, Violation
 from tests.scenarios.toy_systems import AFTER_WRITE, BEFORE_WRITE, BETWEEN, ITEMS, Store, Synced
@@ -16,7 +16,7 @@ from tests.scenarios.toy_systems import AFTER_WRITE, BEFORE_WRITE, BETWEEN, ITEM
 LATER = range(ITEMS, ITEMS + 3)
 """Items that no first life has stored."""
 
-held: list[object] = []
+held: list[TextIO] = []
 """Files that stay open for as long as the process lives."""
 
 
@@ -233,7 +233,7 @@ class StoresNothingSynced(GoesOnSynced):
 
 
 class GoesOnElsewhere(GoesOnSynced):
-    """Wrong after a kill: recovery syncs nothing of what it read. Life goes on in another file, and a gap before that is damage."""
+    """Wrong after a kill: recovery syncs nothing of what it read. Life goes on in another file; a gap before that is damage."""
 
     contract = "prefix"
     syncs = False
@@ -249,7 +249,7 @@ class GoesOnElsewhere(GoesOnSynced):
             os.fsync(file.fileno())
 
     def recover(self, root: Path) -> Sequence[Any]:
-        items = []
+        items: list[Any] = []
         for name in ("data", "later"):
             with (root / name).open("r+") as file:
                 lines = file.read().split("\n")[:-1]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from crashmatrix import Item, SystemUnderTest
+from crashmatrix import Item
 from crashmatrix.faults.disk import Note, load_trace
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.reports import Verdict
@@ -22,13 +22,14 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.experiment import StoredRun
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.power.experiment import POWER, PowerExperiment
-from crashmatrix.scenarios.power.schedule import Recordings
+from crashmatrix.scenarios.power.schedule import RESUMED_AFTER_KILL, Recordings
 from crashmatrix.scenarios.recorded.going_on import gone_on, went_on_at
 from crashmatrix.scenarios.recorded.recording import Recording, journal_before, promises_before
 from crashmatrix.scenarios.recorded.restarts import KillPoint
 from crashmatrix.scenarios.target.contract import contract_named, judge_safely
 from tests.faults.disk.support import synthetic_trace
 from tests.scenarios.experiments import power_of
+from tests.scenarios.toy_systems import Store
 
 TOYS = "tests.scenarios.second_life_systems"
 KILLED, RESUMED = "hit workload.killed 1", "hit workload.resumed 1"
@@ -37,7 +38,7 @@ WITHIN = {"name": "within", "absolute": 0.5}
 TABLES = {"name": "tables", "tables": {"t": "prefix"}}
 
 
-class ByContract(SystemUnderTest):
+class ByContract(Store):
     """Never run: its contract counts."""
 
 
@@ -82,7 +83,7 @@ IN_FLIGHT = [
 def test_an_item_in_flight_at_the_kill_is_not_owed(
     contract: Any, in_flight: Item, before: list[Item], later: list[Item], found: list[list[Item]], writer: str
 ) -> None:
-    """It may be there or gone after the power cut, whatever the system has stored since; all that was acknowledged is owed."""
+    """It may be there or gone after the power cut, whatever the system has stored since; everything acknowledged is owed."""
     attempt = f"attempt{writer and ':'}{writer} {json.dumps(in_flight)}"
     trace, went_on, problem = completed(two_lives([*stored(*before), attempt], stored(*later)), [], contract)
     assert (went_on, problem) == (2 * len(before) + 1, "")
@@ -203,6 +204,17 @@ def test_one_that_cannot_go_on(toy: str, said: str, tmp_path: Path) -> None:
     with recordings(toy, tmp_path / "report") as making:
         recording = making.record("posix", "restart1", KillPoint(3, 1))
     assert re.search(said, recording.problem), recording.problem
+
+
+@pytest.mark.experiment
+@pytest.mark.usefixtures("fuse")
+def test_a_recorded_second_life_that_stores_again(tmp_path: Path) -> None:
+    """It says nothing either: a store may rightly keep one of two equal items."""
+    with workbench(Plan(target=f"{TOYS}:StoresAgainSynced", report=tmp_path / "report")) as (checker, _):
+        kinds = [("posix", RESUMED_AFTER_KILL)]
+        with Recordings(checker.jobs, checker.target, checker.folder(), 0, kinds) as making:
+            (recording,) = making
+    assert recording.problem.startswith("resume attempted what recovery had returned before: 0")
 
 
 @pytest.mark.experiment
