@@ -318,11 +318,13 @@ class PowerExploration:
 
     def _account_of_lives(self, lives: int, recorded: int, went_on: int) -> None:
         """Say how often the system was resumed; second lives without any promise are ``unknown``."""
+        restarts = (
+            f", and in {counted(went_on, 'restart')} that went on, nothing synced since the kill" if went_on else ""
+        )
         empty = f"; in {lives - self._promised} of these, resume acknowledged nothing" if self._promised < lives else ""
         self.notes.append(
             f"after recovery, the system was resumed from {counted(lives, 'crash state')}, once in a recovered folder{empty}; "
-            f"power was cut again in {recorded} recorded second {'life' if recorded == 1 else 'lives'}, "
-            f"and in {counted(went_on, 'restart')} that went on with resume, with nothing synced since the kill"
+            f"power was cut again in {recorded} recorded second {'life' if recorded == 1 else 'lives'}{restarts}"
         )
         if lives and not self._promised and self._first:
             self._add(self._first, Judged("none", Verdict.UNKNOWN, second_life.nothing_stored()))

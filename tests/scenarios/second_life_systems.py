@@ -267,9 +267,13 @@ class GoesOnElsewhere(GoesOnSynced):
 
 
 class GoesOnElsewhereSynced(GoesOnElsewhere):
-    """The same, right: recovery syncs what it read before anything is built upon it."""
+    """The same, right: recovery syncs what it read before anything is built upon it. Its check knows a first life only."""
 
     syncs = True
+
+    def verify(self, root: Path, promises: Promises) -> None:
+        if unknown := [item for item in promises.attempted if item not in range(ITEMS)]:
+            raise PromiseBroken("corrupt", f"an item of another life: {unknown[0]}")
 
 
 class ForgetsTheUnsynced(GoesOnElsewhere):
@@ -319,11 +323,3 @@ class AcknowledgesUnsynced(GoesOnSynced):
         for item in LATER:
             with journal.attempt(item):
                 Store.put(self, root, item)
-
-
-class VerifiesTheFirstLife(GoesOnSynced):
-    """Right; its check knows the items of the first life only."""
-
-    def verify(self, root: Path, promises: Promises) -> None:
-        if unknown := [item for item in promises.attempted if item not in range(ITEMS)]:
-            raise PromiseBroken("corrupt", f"an item of another life: {unknown[0]}")
