@@ -160,7 +160,7 @@ def checker_of(plan: Plan) -> Iterator[Checker]:
 
 
 def run(toy: str, report: Path, **changes: object) -> PowerExperiment:
-    plan = Plan(target=f"{TOYS}:{toy}", filesystems=("posix",), budget=120, report=report, **changes)  # type: ignore[arg-type]
+    plan = Plan(target=f"{TOYS}:{toy}", filesystems=("posix",), budget=60, report=report, **changes)  # type: ignore[arg-type]
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)
         experiment.restarts = 1
