@@ -173,6 +173,7 @@ class KnownRecording(msgspec.Struct):
     recovery_of: Annotated[list[str], msgspec.Meta(max_length=2)] = []
     journal_before: list[str] = []
     resumed: str = ""
+    went_on: Count | None = None
 
 
 class KnownDetails(msgspec.Struct):

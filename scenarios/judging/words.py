@@ -44,11 +44,14 @@ def besides_the_contract(verified: str, repeated: int) -> str:
     return f"besides the contract: {'; '.join(filter(None, [own, again]))}" if own or again else ""
 
 
-def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
-    """How much was acknowledged, and by which journal line last; ``initial`` items were there before the workload."""
+def acknowledged(lines: Sequence[str], initial: int = 0, *, killed: bool = False) -> str:
+    """How much was acknowledged, and by which journal line last; ``initial`` items were there before the workload.
+
+    If the workload was ``killed`` and the system resumed, attempts have failed that were in flight at the kill.
+    """
     there = f" {counted(initial, 'item')} {'was' if initial == 1 else 'were'} there from the start." if initial else ""
     acks = acknowledgements(lines)
-    there = _failed(lines) + there
+    there = _failed(lines, "failed or were cut off by the kill" if killed else "failed") + there
     attempts = sum(isinstance(parse(line), AttemptNote) for line in lines)
     if not acks:
         attempted = f"{counted(attempts, 'item')} {'was' if attempts == 1 else 'were'} attempted"
@@ -63,11 +66,12 @@ def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
     return f"{some} acknowledged, the last one, {item}, by journal line {last}.{there}"
 
 
-def _failed(lines: Sequence[str]) -> str:
+def _failed(lines: Sequence[str], how: str) -> str:
     failed = [note for note in map(parse, lines) if isinstance(note, FailNote)]
     if not failed:
         return ""
-    return f" {counted(len(failed), 'attempt')} failed, the last one that of {shown(failed[-1].text)}."
+    how = how.replace("were", "was") if len(failed) == 1 else how
+    return f" {counted(len(failed), 'attempt')} {how}, the last one that of {shown(failed[-1].text)}."
 
 
 def noted(at: int, line: str | bytes) -> Event:

@@ -2,7 +2,7 @@
 
     1. the workload runs on a recorded disk under a real filesystem, several times, each with another kind of nudge
        (`faults.disk.nudges`): which writes the kernel makes on its own decides which missing sync shows. In the last
-       recordings the process is killed on the way and restarted (`schedule`, `recording`, `restarts`)
+       recordings the process is killed on the way, restarted and, if it can be, resumed (`schedule`, `recording`, `restarts`)
     2. from each trace the crash states are enumerated (`faults.disk.crash_states`), mounted, recovered and judged against
        what had been promised before the cut (`exploring`, `judge`)
     3. a state found bad is judged a second time before it is reported

@@ -200,7 +200,8 @@ class PowerExploration:
         """
         if recording.of or recording.resumed:
             return []
-        again = self.checker.system.can_resume() and recording.filesystem not in self._resumed_on
+        first = recording.went_on is None  # A third life is none of the target's business.
+        again = first and self.checker.system.can_resume() and recording.filesystem not in self._resumed_on
         return [False, True] if again else [False]
 
     def _state_to_recover(self, recording: str) -> str:
@@ -288,7 +289,8 @@ class PowerExploration:
         restarted = restarts_in_words(restarts, made.places_known, made.missed)
         self.notes += filter(None, [coverage_in_words(recordings), checks, restarted])
         if self.checker.system.can_resume():
-            self._account_of_lives(sum(recording["second_lives"] for recording in recordings), resumed)
+            went_on = sum(bool(each["killed_at"]) and each["went_on"] is not None for each in recordings)
+            self._account_of_lives(sum(recording["second_lives"] for recording in recordings), resumed, went_on)
         self.notes += filter(None, [Patience(self.checker.system.seconds_max, self._learnt, tries=2).rule])
         safe = all(result.verdict is Verdict.SAFE for result in self.results.values())
         if safe and self.options.shard == WHOLE and "posix" not in self.options.filesystems:
@@ -297,12 +299,15 @@ class PowerExploration:
                 f"every promise was kept on {tested}; --fs posix tests the weakest filesystem that POSIX allows"
             )
 
-    def _account_of_lives(self, lives: int, recorded: int) -> None:
+    def _account_of_lives(self, lives: int, recorded: int, went_on: int) -> None:
         """Say how often the system was resumed; second lives without any promise are ``unknown``."""
+        restarts = (
+            f", and in {counted(went_on, 'restart')} that went on, nothing synced since the kill" if went_on else ""
+        )
         empty = f"; in {lives - self._promised} of these, resume acknowledged nothing" if self._promised < lives else ""
         self.notes.append(
             f"after recovery, the system was resumed from {counted(lives, 'crash state')}, once in a recovered folder{empty}; "
-            f"power was cut again in {recorded} recorded second {'life' if recorded == 1 else 'lives'}"
+            f"power was cut again in {recorded} recorded second {'life' if recorded == 1 else 'lives'}{restarts}"
         )
         if lives and not self._promised and self._first:
             self._add(self._first, Judged("none", Verdict.UNKNOWN, second_life.nothing_stored()))

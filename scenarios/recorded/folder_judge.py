@@ -13,6 +13,7 @@ one then starts from the same bytes. Where single states are judged, to replay o
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -53,7 +54,7 @@ class FolderJudge:
         checks: those of steps 3 and 4 that need not be made again; None if every folder is to get them.
         cell: where the checks run, if there is one.
         patience: the time limits of recoveries; by default the target's own.
-        resumed: whether the promises are those of a second life, whose recoveries are judged by the contract alone.
+        first_life: how many lines the journal has when a second life begins, whose recoveries are judged by the contract alone.
         boot: the machine's boot id (`boots`); empty for its own.
     """
 
@@ -66,7 +67,7 @@ class FolderJudge:
         cell: Cell | None = None,
         patience: Patience | None = None,
         *,
-        resumed: bool = False,
+        first_life: float = math.inf,
         boot: str = "",
     ) -> None:
         self._cell, self._view = cell, replace(target.view(), boot=boot)
@@ -78,7 +79,7 @@ class FolderJudge:
         self._recoveries: dict[str, Recovery] = {}
         self._kinds: dict[str, tuple[str, str]] = {}
         self._repeatable: set[tuple[str, str]] = set()
-        self._thorough, self._resumed = checks is None, resumed
+        self._thorough, self._first_life = checks is None, first_life
         self.checks: set[Check] = set(checks or ())
         """The checks of steps 3 and 4 that were passed, by this judge or before."""
         self.second_recoveries = 0
@@ -141,7 +142,7 @@ class FolderJudge:
         known = self._recoveries.get(folder)
         if known and self._verifies(events, known[1]):
             known = None
-        verifies = self._checks_itself and not known
+        verifies = self._checks_itself(events) and not known
         promises = self._promises_at(cut)
         inside, apart = self._inside(root)
         begun, limit = time.monotonic(), self._limit(verifies)
@@ -176,17 +177,16 @@ class FolderJudge:
         self._verdicts.pop((judged.digest, judged.events), None)
         self._recoveries.pop(judged.digest, None)
 
-    @property
-    def _checks_itself(self) -> bool:
-        return not self._resumed and self._kind.verify is not SystemUnderTest.verify
+    def _checks_itself(self, events: int) -> bool:
+        return events <= self._first_life and self._kind.verify is not SystemUnderTest.verify
 
     def _verifies(self, events: int, left: str) -> bool:
         """Whether the system is to check itself in a folder that recovery left."""
-        return self._checks_itself and self._is_due(VERIFIED, events, left)
+        return self._checks_itself(events) and self._is_due(VERIFIED, events, left)
 
     def _is_due(self, check: str, events: int, what: str) -> bool:
         made = (check, events) in self.checks and for_(check, what) in self.checks
-        return not self._resumed and (self._thorough or not made)
+        return events <= self._first_life and (self._thorough or not made)
 
     def _first_recovery(
         self,

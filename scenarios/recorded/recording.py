@@ -2,7 +2,8 @@
 
     a run         the workload, from a prepared and settled root
     a restart     the workload, killed by SIGKILL before one of its syncs (`restarts`), then recovery on what the page cache
-                  still has: the cuts that follow find out whether recovery trusted, and built upon, data that was never synced
+                  still has; a system that can resume goes on from there (`going_on`). The cuts that follow find out whether
+                  recovery trusted, and built upon, data that was never synced
     a recovery    recovery on a crash state of an earlier recording, so that power fails a second time, during recovery
     a second life the system resumed on what recovery made of such a state, or of what a kill amid an item left; everything
                   was synced before it, and power fails during it
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import tempfile
 import time
@@ -48,6 +50,7 @@ from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import available
 from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
+from crashmatrix.scenarios.recorded import going_on
 from crashmatrix.scenarios.recorded.boots import boot_after
 from crashmatrix.scenarios.recorded.machine_journal import MachineJournal
 from crashmatrix.scenarios.recorded.remedies import Remedy, Syncing
@@ -88,7 +91,7 @@ class Recording:
     ``killed`` is where a restart's workload is killed; ``places`` are the possible places, as far as notes show. ``of``
     names the recording and crash state that a recovery was recorded on, and ``before`` the journal lines written until that
     crash. ``resumed`` says that it is a second life, and after which crash: it owes the items recovered then (``initial``).
-    ``problem`` says why it could not be made.
+    ``went_on`` says after how many lines of the journal a restart was resumed. ``problem`` says why it could not be made.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Recording:
     resumed: str = ""
     draw: int = 1
     """Which draw of nudges this is, of the same seed."""
+    went_on: int | None = None
     writes: int = 0
     flushes: int = 0
     events: int = 0
@@ -126,6 +130,11 @@ class Recording:
         kind = "second life" if self.resumed else "recovery"
         return f"{self.of[0]} {kind}" if self.of else self.name
 
+    @property
+    def first_life_lines(self) -> float:
+        """How many lines the journal has when the second life begins; none are of the first life in a recorded second life."""
+        return -1 if self.resumed else math.inf if self.went_on is None else self.went_on
+
     @classmethod
     def from_account(cls, account: Mapping[str, Any], seed: int, trace: Path) -> Recording:
         """Rebuild a recording from ``summary.json`` and its trace, so that its states can be judged again."""
@@ -133,13 +142,13 @@ class Recording:
         return cls(
             account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
             killed=KillPoint.of(tuple(account["killed_at"])), of=(of[0], of[1]) if of else None,
-            before=tuple(account["journal_before"]), resumed=account.get("resumed", ""),
+            before=tuple(account["journal_before"]), resumed=account.get("resumed", ""), went_on=account.get("went_on"),
             draw=account.get("draw", 1),
         )  # fmt: skip
 
     def account(self) -> dict[str, Any]:
         """Return its entry in ``summary.json``."""
-        same = ("name", "filesystem", "nudge", "draw", "resumed", "writes", "flushes")
+        same = ("name", "filesystem", "nudge", "draw", "resumed", "went_on", "writes", "flushes")
         return {
             **{name: getattr(self, name) for name in same},
             "trace": self.identity,
@@ -169,16 +178,12 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
             _work(system, machine, MachineJournal(machine, countdown=countdown, syncing=syncing))
 
         if recording.killed:
-            until_killed(
+            killed = until_killed(
                 machine, recording.killed, noting=noting,
                 workload=lambda: system.workload(machine.root, MachineJournal(machine)),
                 before=syncing.at if syncing else None,
             )  # fmt: skip
-            recovery = partial(_recover, system, machine)
-            if syncing:
-                syncing.recover(recovery, machine.notes)
-            else:
-                recovery()
+            going_on.start_again(system, machine, recovered, syncing, resumes=killed and system.can_resume())
         elif syncing:
             journal = MachineJournal(machine, syncing=syncing if syncing.in_process else None)
             before_sync = machine.nudge if watched else None
@@ -190,11 +195,12 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
 
     # Open before the workload is confined, which cannot open them.
     counted = recording.syncs_count if recording.remedy else Path(os.devnull)
-    with anonymous_file("items") as items, counted.open("ab") as syncs:
+    with anonymous_file("items") as items, anonymous_file("recovered") as recovered, counted.open("ab") as syncs:
         count = syncs.fileno()
         trace, seconds = _record(target, recording, workload, prepare=prepare)
-        recording = replace(recording, initial=tuple(_read_items(items)))
-    return _completed(recording, trace, seconds)
+        recording = replace(recording, initial=tuple(going_on.items_in(items)))
+        trace, went_on, problem = going_on.gone_on(type(system), trace, recovered)
+    return _completed(replace(recording, went_on=went_on, problem=problem), trace, seconds)
 
 
 def record_second_life(
@@ -221,22 +227,19 @@ def record_second_life(
             system.prepare(root)
             with tempfile.TemporaryDirectory() as folder:
                 run_until(place, system, root, Path(folder) / "journal")
-        os.pwrite(items, json.dumps(recovered_items(system.recover(root))).encode(), 0)
+        going_on.write_items(items, system.recover(root))
 
     def resume(machine: Machine) -> None:
         journal = MachineJournal(machine)
-        journal.recovered = tuple(_read_items(items))
+        journal.recovered = tuple(going_on.items_in(items))
         faults.observe(journal.hit)
         system.resume(machine.root, journal)
 
     with anonymous_file("items") as items:  # Open before the callables are confined, which cannot open it.
         again, seconds = _record(target, recording, resume, prepare=prepare, crashed=crashed)
-        recording = replace(recording, initial=tuple(_read_items(items)))
-    return _completed(recording, again, seconds)
-
-
-def _read_items(descriptor: int) -> list[Item]:
-    return list(json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0)))
+        initial = going_on.items_in(items)
+    problem = going_on.attempted_again(type(system), journal_before(again, len(again.operations)), initial)
+    return _completed(replace(recording, initial=tuple(initial), problem=problem), again, seconds)
 
 
 def record_recovery(_: Channel, target: Target, parent: Recording, recording: Recording) -> Recording:
@@ -247,7 +250,8 @@ def record_recovery(_: Channel, target: Target, parent: Recording, recording: Re
     assert recording.of is not None
     trace = load_trace(parent.trace)
     state = CrashState.parse(recording.of[1], trace)
-    again, seconds = _record(target, recording, partial(_recover, target.make()), "recovery", crashed=(trace, state))
+    recovery = partial(going_on.recover, target.make())
+    again, seconds = _record(target, recording, recovery, "recovery", crashed=(trace, state))
     before = (*parent.before, *(line.decode() for line in journal_before(trace, state.cut)))
     return _completed(replace(recording, before=before, initial=parent.initial), again, seconds)
 
@@ -255,11 +259,6 @@ def record_recovery(_: Channel, target: Target, parent: Recording, recording: Re
 def _work(system: SystemUnderTest, machine: Machine, journal: MachineJournal) -> None:
     faults.observe(journal.hit)
     system.workload(machine.root, journal)
-
-
-def _recover(system: SystemUnderTest, machine: Machine) -> None:
-    faults.observe(MachineJournal(machine).hit)
-    list(system.recover(machine.root))
 
 
 def _record(
@@ -274,7 +273,7 @@ def _record(
         nudge=recording.nudge,
         seed=recording.seed,
         draw=recording.draw,
-        time_limit_seconds=10 * kind.seconds_max,
+        time_limit_seconds=(20 if recording.killed and kind.can_resume() else 10) * kind.seconds_max,
     )
     boot = boot_after(recording.of[0]) if recording.of else ""
     confine = (lambda *shown: ConfinedHere(replace(target.view(*shown), boot=boot))) if available() else None

@@ -175,8 +175,10 @@ def until_killed(
     noting: Callable[[Countdown], None],
     workload: Callable[[], None],
     before: Callable[[str, ProcessTree], None] | None = None,
-) -> None:
+) -> bool:
     """Run the workload in a process that is killed at the place, and note that; to its end if it never comes there.
+
+    Returns whether it was killed.
 
     Several writers add lines in another order each time. So the process is killed before the first sync call that comes at the
     place or later.
@@ -198,8 +200,10 @@ def until_killed(
         status = _kill_at_note(noting, place.note)
     if status == -signal.SIGKILL:
         os.write(machine.descriptor, _KILLED.text + b"\n")
-    elif status:
+        return True
+    if status:
         raise UsageError(f"the workload ended with status {status}; fix it")
+    return False
 
 
 def restarted_at(trace: Trace) -> int:

@@ -107,7 +107,7 @@ class StateJudge:
                 self._checks,
                 cell,
                 self._patience,
-                resumed=bool(self._recording.resumed),
+                first_life=self._recording.first_life_lines,
                 boot=(boot := boot_after(self._recording.name)),
             )
             self._lives = LifeJudge(self._target, scratch, cell, self._patience, boot)
@@ -174,10 +174,10 @@ class StateJudge:
             self._free.add(state)
         else:
             self.share.judged += 1
-        if found.verdict is Verdict.SAFE and found.recovered:
+        # In a second life only the contract is checked.
+        if found.verdict is Verdict.SAFE and found.recovered and self._in_first_life(found):
             self._safe.setdefault(found.recovered, (state, found))
-            if not self._recording.resumed:  # There only the contract is checked.
-                self.share.safe[self._key(found.digest, state.cut)] = found.recovered, found.kind
+            self.share.safe[self._key(found.digest, state.cut)] = found.recovered, found.kind
         yield found
         for each in self.prediction.refuted():
             yield from self.judge_surely(each)
@@ -193,7 +193,11 @@ class StateJudge:
     def judge(self, state: CrashState) -> Judged:
         """Judge a state, with its second life if that is wanted."""
         found = self._first_life(state)
-        return self.second_life(state, found) if self._resumes and found.verdict is Verdict.SAFE else found
+        resumes = self._resumes and found.verdict is Verdict.SAFE and self._in_first_life(found)
+        return self.second_life(state, found) if resumes else found
+
+    def _in_first_life(self, judged: Judged) -> bool:
+        return judged.events <= self._recording.first_life_lines
 
     def _second_lives(self, number: int, most: int) -> Iterator[Judged]:
         """Choose folders that recovery led to and no second life began with; yield the states whose second life is not safe."""

@@ -24,6 +24,7 @@ from crashmatrix.scenarios.errors import UsageError
 __all__ = [
     "DEPTH_MAX",
     "KILLED",
+    "RESUMED",
     "AckNote",
     "AnyNote",
     "AttemptNote",
@@ -147,6 +148,9 @@ AnyNote = AttemptNote | AckNote | FailNote | HitNote | RecoveredNote | OtherNote
 
 KILLED = HitNote("workload.killed", 1)
 """The workload's process was killed here; what follows is recovery."""
+
+RESUMED = HitNote("workload.resumed", 1)
+"""It has recovered from that; what follows is its second life."""
 
 _WITH_JSON = {note.kind: note for note in (AttemptNote, AckNote, FailNote, RecoveredNote)}
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from crashmatrix import Contract, Journal, Promises, SystemUnderTest, Violation
+from crashmatrix import Contract, Journal, PromiseBroken, Promises, SystemUnderTest, Violation
 from tests.scenarios.toy_systems import AFTER_WRITE, BEFORE_WRITE, BETWEEN, ITEMS, Store, Synced
 
 LATER = range(ITEMS, ITEMS + 3)
 """Items that no first life has stored."""
+
+held: list[TextIO] = []
+"""Files that stay open for as long as the process lives."""
 
 
 class GoesOn(Store):
@@ -226,3 +230,96 @@ class StoresNothingSynced(GoesOnSynced):
 
     def resume(self, root: Path, journal: Journal) -> None:
         return
+
+
+class GoesOnElsewhere(GoesOnSynced):
+    """Wrong after a kill: recovery syncs nothing of what it read. Life goes on in another file; a gap before that is damage."""
+
+    contract = "prefix"
+    syncs = False
+
+    def prepare(self, root: Path) -> None:
+        (root / "data").touch()
+        (root / "later").touch()
+
+    def put(self, root: Path, item: int) -> None:
+        with (root / ("data" if item < ITEMS else "later")).open("a") as file:
+            file.write(json.dumps([item, self._there(root)]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        items: list[Any] = []
+        for name in ("data", "later"):
+            with (root / name).open("r+") as file:
+                lines = file.read().split("\n")[:-1]
+                file.truncate(sum(len(line) + 1 for line in lines))  # A torn line, if it is the last one.
+                if self.syncs or name == "later":
+                    os.fsync(file.fileno())
+            for item, before in map(json.loads, lines):
+                if before != len(items):
+                    raise ValueError(f"{before} items were there before {item}, and {len(items)} are")
+                items.append(item)
+        return items
+
+    def _there(self, root: Path) -> int:
+        return sum((root / name).read_bytes().count(b"\n") for name in ("data", "later"))
+
+
+class GoesOnElsewhereSynced(GoesOnElsewhere):
+    """The same, right: recovery syncs what it read before anything is built upon it. Its check knows a first life only."""
+
+    syncs = True
+
+    def verify(self, root: Path, promises: Promises) -> None:
+        if unknown := [item for item in promises.attempted if item not in range(ITEMS)]:
+            raise PromiseBroken("corrupt", f"an item of another life: {unknown[0]}")
+
+
+class ForgetsTheUnsynced(GoesOnElsewhere):
+    """Right, in an unusual way: it promises nothing of an item that was in flight at the kill, and goes on without it."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        lines = [line for name in ("data", "later") for line in (root / name).read_text().split("\n")[:-1]]
+        return [json.loads(line)[0] for line in lines]
+
+
+class LeavesALock(GoesOnSynced):
+    """Right: recovery holds a lock for as long as its process lives, and resume needs it."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        self._lock(root)
+        return super().recover(root)
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        self._lock(root)
+        super().resume(root, journal)
+
+    def _lock(self, root: Path) -> None:
+        held.append((root / "data").open("r"))
+        fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class RefusesSynced(GoesOnSynced):
+    """Wrong: it cannot go on."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        raise ValueError(f"there are {len(journal.recovered)} items already")
+
+
+class StoresAgainSynced(GoesOnSynced):
+    """Says nothing: it stores what was there."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        for item in journal.recovered:
+            with journal.attempt(item):
+                self.put(root, item)
+
+
+class AcknowledgesUnsynced(GoesOnSynced):
+    """Wrong: going on, it does not sync what it acknowledges."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        for item in LATER:
+            with journal.attempt(item):
+                Store.put(self, root, item)

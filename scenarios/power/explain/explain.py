@@ -36,6 +36,7 @@ from crashmatrix.scenarios.power.explain.timeline import timeline
 from crashmatrix.scenarios.power.judge import judging
 from crashmatrix.scenarios.power.results import circumstances, result_of
 from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.recorded.going_on import went_on_at
 from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line
 from crashmatrix.scenarios.recorded.remedies import pattern_of
 from crashmatrix.scenarios.recorded.restarts import restarted_at
@@ -180,7 +181,7 @@ def explained(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Explanat
     trace, recording, state, judged = crash.trace, crash.recording, crash.state, crash.judged
     cause = cause_in(crash, loss, declared)
     sentences = [
-        acknowledged(crash.lines, len(recording.initial)),
+        acknowledged(crash.lines, len(recording.initial), killed=recording.went_on is not None),
         where(trace, state.cut, recording, declared),
         "" if loss.nothing and _is_within_growth(trace, state.cut) else loss.text,
         _UNKNOWN_IN_MEMORY if _is_unknown(crash, loss) else "",
@@ -202,7 +203,9 @@ def explained(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Explanat
 
 def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
     """Derive why a crash breaks its promise."""
-    if second_life.is_about(crash.judged.explanation) or (crash.recording.resumed and loss.nothing):
+    # A disk's recording says nothing of what was in memory.
+    went_on = not loss.on_disk and 0 < went_on_at(crash.trace) < crash.state.cut
+    if second_life.is_about(crash.judged.explanation) or (loss.nothing and (crash.recording.resumed or went_on)):
         return Cause(*second_life.CAUSE)
     if second_recovery.is_about(crash.judged.explanation):
         return Cause(*second_recovery.CAUSE)

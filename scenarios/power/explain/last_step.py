@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from crashmatrix.faults.disk import Change, CrashState, Note, Trace
 from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, OUTSIDE, Named, is_about_folder, is_outside
 from crashmatrix.scenarios.power.explain.places import place_before
+from crashmatrix.scenarios.recorded.going_on import went_on_at
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.restarts import restarted_at
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, parse
@@ -68,7 +69,8 @@ def step_in_words(
     if not telling:
         return ""
     in_recovery = recording.of or 0 < restarted_at(trace) <= start
-    when = "of the second life" if recording.resumed else "of recovery" if in_recovery else "of the workload"
+    resumed = recording.resumed or 0 < went_on_at(trace) <= start
+    when = "of the second life" if resumed else "of recovery" if in_recovery else "of the workload"
     place = place_before(trace, start, declared)
     after = f", after {place}" if place else ""
     return (

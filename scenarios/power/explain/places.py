@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from crashmatrix.faults.disk import Note, Trace
 from crashmatrix.scenarios.judging.words import shown
 from crashmatrix.scenarios.recorded.recording import Recording, journal_before
-from crashmatrix.scenarios.target.notes import KILLED, AnyNote, HitNote, parse
+from crashmatrix.scenarios.target.notes import KILLED, RESUMED, AnyNote, HitNote, parse
 
 __all__ = ["is_harness", "journal_lines", "place_before", "where"]
 
@@ -58,6 +58,8 @@ def _text(note: AnyNote) -> str:
 def _hit(hit: HitNote, declared: Mapping[str, str]) -> str:
     if hit == KILLED:
         return "the kill of the process"
+    if hit == RESUMED:
+        return "the system was resumed"
     place = declared.get(hit.name, "")
     return f"hit {hit.number} of failpoint {hit.name}{f' ({place})' if place else ''}"
 

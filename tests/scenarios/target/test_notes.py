@@ -4,6 +4,7 @@ import pytest
 
 from crashmatrix.scenarios.target.notes import (
     KILLED,
+    RESUMED,
     AckNote,
     AnyNote,
     AttemptNote,
@@ -30,6 +31,7 @@ from crashmatrix.scenarios.target.notes import (
         (b"recovered [1,2]", RecoveredNote(b"[1,2]")),
         (b"hit store.put.after_open 12", HitNote("store.put.after_open", 12)),
         (b"hit workload.killed 1", KILLED),
+        (b"hit workload.resumed 1", RESUMED),
         (b"", OtherNote(b"")),
         (b"ack", OtherNote(b"ack")),
         (b"hit", OtherNote(b"hit")),

@@ -79,6 +79,14 @@ def test_a_step_of_recovery(restarted: bool) -> None:
     assert text.startswith("the promise breaks with this step of recovery")
 
 
+def test_a_step_after_going_on() -> None:
+    """Once a restarted system was resumed, the step is one of its second life."""
+    notes = [Note(b"hit workload.killed 1"), Note(b"hit workload.resumed 1")]
+    trace = synthetic_trace([*notes, WRITE])
+    text = step_in_words(trace, CrashState(trace.finish, 1, (), 1), {3: (LOG,)}, RUN, {})
+    assert text.startswith("the promise breaks with this step of the second life, after the system was resumed: ")
+
+
 @pytest.mark.parametrize(
     ("operations", "named", "nothing"),
     [

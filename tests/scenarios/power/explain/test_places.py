@@ -53,6 +53,7 @@ def test_where_nothing_is_known() -> None:
         ([b"hit put.done 1"], PUT),
         ([b"hit other 2"], "hit 2 of failpoint other"),
         ([b"hit workload.killed 1"], "the kill of the process"),
+        ([b"hit workload.killed 1", b"hit workload.resumed 1"], "the system was resumed"),
         ([b"hit other 2", b"ack 0"], "the journal line ack 0"),
         ([b"attempt 0", b"hit journal.after_attempt 1"], "the journal line attempt 0"),
         ([b"hit journal.after_attempt 1"], ""),
