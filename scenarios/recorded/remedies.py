@@ -156,15 +156,15 @@ class Syncing:
         if self._remedy.before == BEFORE_RECOVERY:
             self._sync_all()
 
-    def _sync_all(self) -> None:
+    def _sync_all(self, below: str = "") -> None:
         for path in sorted(_paths(self._root)):
-            if self._remedy.matches(path):
+            if self._remedy.matches(path) and (path == below or path.startswith(below and f"{below}/")):
                 self._sync(self._root / path)
 
     def before_rename(self, path: Any) -> None:
-        """A file is about to get another name."""
-        if self._remedy.before == BEFORE_RENAME and self._remedy.matches(inside := self._relative(path)):
-            self._sync(self._root / inside)
+        """A file is about to get another name, or a folder is, with the files in it."""
+        if self._remedy.before == BEFORE_RENAME and not (inside := self._relative(path)).startswith(".."):
+            self._sync_all(inside)
 
     def before_removal(self, path: Any) -> None:
         """A name is about to lead to another file, or to none."""

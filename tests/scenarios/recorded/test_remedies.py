@@ -111,6 +111,17 @@ def test_syncs_before_a_rename(how: str, root: Path) -> None:
     assert syncs_made(counted) == 1
 
 
+@pytest.mark.parametrize(("folder", "count"), [("wal", 1), ("wal2", 0)])
+def test_syncs_before_a_rename_of_the_folder(folder: str, count: int, root: Path) -> None:
+    """A file that gets another name with its folder is synced before, and none with a name that begins alike."""
+    (root / "wal2").mkdir()
+    counted = root.parent / "count"
+    remedy = Remedy(BEFORE_RENAME, ("wal/1.log",))
+    Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND)).hook()
+    (root / folder).rename(root / "new")
+    assert syncs_made(counted) == count
+
+
 @pytest.mark.parametrize(
     ("change", "count"),
     [
