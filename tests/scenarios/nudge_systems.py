@@ -22,7 +22,7 @@ from tests.scenarios.experiments import power_of
 
 OLD, NEW = b"o" * 4096, b"n" * 4096
 THERE = ["there", 0]
-"""All that is owed, and always there: a run that acknowledges nothing is not crashed."""
+"""The one item that is owed. It is always there; a run that acknowledges nothing is not crashed."""
 
 
 class Unpromised(Exception):
