@@ -22,11 +22,15 @@ from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.changes import changes_between
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, parse_id
-from crashmatrix.scenarios.target.journal import Promises, item_key
+from crashmatrix.scenarios.target.contracts.base import BEFORE_ANY_CRASH
+from crashmatrix.scenarios.target.journal import AFTER_ATTEMPT, Promises, item_key
 
 __all__ = ["KillExplainer"]
 
 _CHANGES_SHOWN, _CHANGES_CAUSING = 4, 2
+_NO_CRASH = "the workload saw the promise broken while the system lived: no crash is to blame"
+_AT_THE_START = "the promise is broken at the first crash point already, before anything was attempted"
+_NOT_PREPARED = "Have the workload store what `prepare` stores: then it is crashed at each step of that, too."
 
 
 class KillExplainer:
@@ -137,56 +141,69 @@ class KillExplainer:
             return *second_life.CAUSE, "", ()
         if second_recovery.is_about(example.explanation):
             return *second_recovery.CAUSE, "", ()
+        if example.explanation.startswith(BEFORE_ANY_CRASH):
+            return _NO_CRASH, "", "", ()
+        if before is None and not state.promises.events:
+            return _AT_THE_START, "", _NOT_PREPARED if state.promises.initial else "", ()
         verdict = example.verdict
-        events = state.promises.events
         changes = changes_between(before.tree, state.tree) if before else []
-        if not changes and len(path) == 1 and events and events[-1].kind == "ack":
-            item = shown(item_key(events[-1].item))
-            if last := self._last_changes(path, state):
-                what = "; ".join(last[:_CHANGES_CAUSING])
-                return (
-                    f"the promise breaks with the acknowledgement of {item}, after this step in the workload: {what}",
-                    "The folder did not change from there to the acknowledgement: recovery needs more than that step left.",
-                    "",
-                    (),
-                )
-            if verdict in (Verdict.LOSES, Verdict.HOLE) and self._unchanged_since_attempt(state):
-                return (
-                    f"{item} was acknowledged before anything of it was handed to the kernel",
-                    f"From the attempt of {item} to its acknowledgement, the folder did not change: it was in the memory of "
-                    "the process only.",
-                    "Write what is to be acknowledged, and only then acknowledge it.",
-                    (f"{item}: in the memory of the process only",),
-                )
+        if not changes and len(path) == 1 and (found := self._acknowledged(path, state, verdict)):
+            return found
         if not changes:
             return "", "", "", ()
         gone = [change for change in changes if change.endswith(" removed")]
-        what = "; ".join((gone or changes)[:_CHANGES_CAUSING])
+        loses = verdict in (Verdict.LOSES, Verdict.HOLE)
+        since = _lines(state.promises)[len(_lines(before.promises)) :] if before and loses else []
+        acked = [shown(line) for line in since if line.startswith("ack ")][-1:]  # It may be to blame as well.
+        what = "; ".join([*acked, *(gone or changes)[:_CHANGES_CAUSING]])
         suggestion = ""
-        if gone and verdict in (Verdict.LOSES, Verdict.HOLE, Verdict.CANNOT_OPEN):
+        if gone and (loses or verdict is Verdict.CANNOT_OPEN):
             suggestion = "Remove it only once recovery finds its whole content elsewhere."
+        step = "these steps" if acked else "this step"
         when = "during recovery" if len(path) > 1 else "in the workload"
-        return f"a crash right after this step {when} breaks the promise: {what}", "", suggestion, ()
+        return f"a crash right after {step} {when} breaks the promise: {what}", "", suggestion, ()
 
-    def _last_changes(self, path: CrashPath, state: CrashState) -> list[str]:
-        """The last changes of the folder before a crash, if they came after the attempt of the last acknowledged item."""
+    def _acknowledged(
+        self, path: CrashPath, state: CrashState, verdict: Verdict
+    ) -> tuple[str, str, str, tuple[str, ...]] | None:
+        """The cause, as `_cause` returns it, if the journal's last line acknowledges an item, and is to blame."""
+        events = state.promises.events
+        if not events or events[-1].kind != "ack":
+            return None
+        item, last = shown(item_key(events[-1].item)), self._last_changes(path, state)
+        if last:
+            what = "; ".join(last[:_CHANGES_CAUSING])
+            return (
+                f"the promise breaks with the acknowledgement of {item}, after this step in the workload: {what}",
+                "The folder did not change from there to the acknowledgement: recovery needs more than that step left.",
+                "",
+                (),
+            )
+        if last is None or verdict not in (Verdict.LOSES, Verdict.HOLE):
+            return None
+        return (
+            f"{item} was acknowledged before anything of it was handed to the kernel",
+            f"From the attempt of {item} to its acknowledgement, the folder did not change: it was in the memory of "
+            "the process only.",
+            "Write what is to be acknowledged, and only then acknowledge it.",
+            (f"{item}: in the memory of the process only",),
+        )
+
+    def _last_changes(self, path: CrashPath, state: CrashState) -> list[str] | None:
+        """The last changes of the folder before a crash, if they came after the attempt of the last acknowledged item.
+
+        Empty if nothing changed since then; None if that is not known: a copy of the folder at that moment would tell.
+        """
         attempted = _attempted(state)
-        passed = [self._experiment.states[each] for each in self._first[: self._first.index((path[0],)) + 1]]
-        for before, after in reversed([*pairwise(passed)]):
+        passed = self._first[: self._first.index((path[0],)) + 1]
+        for earlier, (hit,) in reversed([*pairwise(passed)]):
+            before = self._experiment.states[earlier]
+            changes = changes_between(before.tree, self._experiment.states[(hit,)].tree)
             if len(before.promises.events) < attempted:
-                break
-            if changes := changes_between(before.tree, after.tree):
+                return None if changes and hit[0] != AFTER_ATTEMPT.name else []
+            if changes:
                 return changes
         return []
-
-    def _unchanged_since_attempt(self, state: CrashState) -> bool:
-        """Whether every folder copied since the last acknowledged item was attempted is the same."""
-        events = state.promises.events
-        attempted = _attempted(state)
-        since = [self._experiment.states[path] for path in self._first]
-        lengths = range(attempted, len(events) + 1)
-        trees = {one.tree.digest for one in since if len(one.promises.events) in lengths and _begins(one, state)}
-        return trees == {state.tree.digest} and len(events) > attempted
 
     def _timeline(self, path: CrashPath, outcome: str) -> tuple[Event, ...]:
         events = latest([*self._way(path)])
@@ -245,7 +262,3 @@ def _attempted(state: CrashState) -> int:
     events = state.promises.events
     item = events[-1].item
     return max(at for at, event in enumerate(events, 1) if event.kind == "attempt" and event.item == item)
-
-
-def _begins(one: CrashState, other: CrashState) -> bool:
-    return one.promises.events == other.promises.events[: len(one.promises.events)]

@@ -1,11 +1,12 @@
 """Syncs that the harness makes instead of the system, to try whether they fix the bug.
 
-They are made before each acknowledgement reaches the journal, before each rename, or before each call that takes a file away.
+They are made before each acknowledgement reaches the journal, before each rename, before each call that takes a file away, or
+before each that changes a certain file.
 
     where system calls can be watched     by the process that holds the system's threads before their calls: a system in any
                                           language, of as many processes as it has
-    elsewhere                             in the workload's own process, if it is Python and makes these calls itself; else the
-                                          count shows that no sync was made
+    elsewhere                             in the workload's own process, if it is Python and makes these calls itself; else, and
+                                          before changes of a certain file, the count shows that no sync was made
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from crashmatrix.scenarios.target.notes import AckNote, parse
 
 __all__ = [
     "BEFORE_ACK",
+    "BEFORE_CHANGE",
     "BEFORE_RECOVERY",
     "BEFORE_REMOVAL",
     "BEFORE_RENAME",
@@ -38,7 +40,8 @@ __all__ = [
     "syncs_made",
 ]
 
-BEFORE_ACK, BEFORE_RENAME, BEFORE_REMOVAL, BEFORE_RECOVERY = "ack", "rename", "removal", "recovery"
+BEFORE_ACK, BEFORE_RENAME, BEFORE_REMOVAL, BEFORE_CHANGE = "ack", "rename", "removal", "change"
+BEFORE_RECOVERY = "recovery"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}"
 _VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!\*|{_UUID}))*")
 _PATHS_SHOWN = 4
@@ -47,20 +50,23 @@ _WHEN = {
     BEFORE_ACK: "each acknowledgement",
     BEFORE_RENAME: "each rename of it",
     BEFORE_REMOVAL: "a file is removed or replaced",
+    BEFORE_CHANGE: "each change of",
     BEFORE_RECOVERY: "recovery reads it, after a restart",
 }
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """A sync to add, and when: before each acknowledgement, a rename of a file meant, a removal, or recovery after a restart.
+    """A sync to add, and when: before each acknowledgement, a rename of a file meant, a removal, a change of another file, or
+    recovery after a restart.
 
     ``paths`` are patterns of paths relative to the directory under test, in which ``*`` stands for anything; a
-    directory's ends in a slash, and ``./`` is the directory under test.
+    directory's ends in a slash, and ``./`` is the directory under test. ``changed`` is the pattern of that other file.
     """
 
     before: str
     paths: tuple[str, ...]
+    changed: str = ""
 
     @property
     def text(self) -> str:
@@ -70,7 +76,7 @@ class Remedy:
             *([f"{len(self.paths) - _PATHS_SHOWN} more"] if self.paths[_PATHS_SHOWN:] else []),
         ]
         what = "everything" if self.paths == ("*",) else " and ".join(some)
-        return f"fsync of {what} before {_WHEN[self.before]}"
+        return f"fsync of {what} before {_WHEN[self.before]} {self.changed}".rstrip()
 
     def matches(self, path: str) -> bool:
         """Whether the remedy syncs a path, which is relative to the directory under test."""
@@ -105,7 +111,7 @@ class Syncing:
     def recover(self, recovery: Callable[[], None], journal: Path) -> None:
         """Run recovery after a restart, with the syncs that are due before it and in it. Raises UsageError as `run` does."""
         self.before_recovery()
-        if self._remedy.before in (BEFORE_RENAME, BEFORE_REMOVAL):
+        if self._remedy.before in (BEFORE_RENAME, BEFORE_REMOVAL, BEFORE_CHANGE):
             self.run(recovery, journal)
         else:
             recovery()
@@ -126,6 +132,9 @@ class Syncing:
         elif name.startswith(_UNLINKS):
             for path in tree.waiting.paths():
                 self.before_removal(path)
+        if name.startswith(PREFIX) and not is_sync(name):
+            for path in tree.waiting.paths():
+                self.before_change(path)
 
     def hook(self) -> None:
         """Watch the calls that this process makes by Python's functions."""
@@ -147,21 +156,26 @@ class Syncing:
         if self._remedy.before == BEFORE_RECOVERY:
             self._sync_all()
 
-    def _sync_all(self) -> None:
+    def _sync_all(self, below: str = "") -> None:
         for path in sorted(_paths(self._root)):
-            if self._remedy.matches(path):
+            if self._remedy.matches(path) and (path == below or path.startswith(below and f"{below}/")):
                 self._sync(self._root / path)
 
     def before_rename(self, path: Any) -> None:
-        """A file is about to get another name."""
-        if self._remedy.before == BEFORE_RENAME and self._remedy.matches(inside := self._relative(path)):
-            self._sync(self._root / inside)
+        """A file is about to get another name, or a folder is, with the files in it."""
+        if self._remedy.before == BEFORE_RENAME and not (inside := self._relative(path)).startswith(".."):
+            self._sync_all(inside)
 
     def before_removal(self, path: Any) -> None:
         """A name is about to lead to another file, or to none."""
         inside = self._relative(path)
         removes = self._remedy.before == BEFORE_REMOVAL and not inside.startswith("..")
         if removes and (self._root / inside).exists():
+            self._sync_all()
+
+    def before_change(self, path: Any) -> None:
+        """A file is about to be changed, or to lose its name or get another one."""
+        if self._remedy.before == BEFORE_CHANGE and fnmatch.fnmatchcase(self._relative(path), self._remedy.changed):
             self._sync_all()
 
     def _relative(self, path: Any) -> str:

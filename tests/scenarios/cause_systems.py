@@ -22,6 +22,7 @@ __all__ = [
     "RandomNames",
     "TornRecord",
     "UnsyncedAndCounted",
+    "ValuesUnsynced",
     "WrittenBackOnly",
     "WrittenBackOnlyAhead",
 ]
@@ -145,6 +146,27 @@ class CompactedAtTheEnd(_System):
     def recover(self, root: Path) -> Sequence[Item]:
         lines = {line for path in root.iterdir() for line in path.read_bytes().split() if line.isdigit()}
         return sorted(map(int, lines))
+
+
+class ValuesUnsynced(_System):
+    """Writes each value to a file that it does not sync, and then where the value lies to an index, which it syncs."""
+
+    def prepare(self, root: Path) -> None:
+        for name in ("values", "index"):
+            settled(root / name, b"")
+
+    def put(self, root: Path, item: int) -> None:
+        for name, content in (("values", b"%d\n" % item), ("index", b"%d" % item)):
+            with (root / name).open("ab") as file:
+                file.write(content)
+                file.flush()
+                if name == "index":
+                    os.fsync(file.fileno())
+        sync(root / "values")
+
+    def recover(self, root: Path) -> Sequence[Item]:
+        values = [int(line) for line in (root / "values").read_bytes().split(b"\n")[:-1]]
+        return [values[place] for place in range((root / "index").stat().st_size)]
 
 
 class RandomNames(_System):

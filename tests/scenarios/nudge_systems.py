@@ -1,4 +1,6 @@
-"""Stores that survive every power cut but those which one kind of nudge brings about, and no other. Nothing is acknowledged.
+"""Stores that survive every power cut but those which one kind of nudge brings about, and no other.
+
+Nothing is acknowledged but an item that was there from the start, so each state that a store survives is safe.
 
 Each is wrong only if so many files had their data written, or so many names committed, at once, that the other kinds
 cannot bring it about: they write too few, commit in between, or come too late or never. `benchmarks.nudges` counts.
@@ -19,10 +21,18 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from tests.scenarios.experiments import power_of
 
 OLD, NEW = b"o" * 4096, b"n" * 4096
+THERE = ["there", 0]
+"""The one item that is owed. It is always there; a run that acknowledges nothing is not crashed."""
 
 
 class Unpromised(Exception):
     """Ends an attempt without an acknowledgement."""
+
+
+def owe(journal: Journal) -> None:
+    """Acknowledge what is always there."""
+    with journal.attempt(THERE):
+        pass
 
 
 class Gates(SystemUnderTest):
@@ -31,13 +41,15 @@ class Gates(SystemUnderTest):
     A slot reaches the disk if its page is written back, the new name of a gate if the filesystem's journal is committed.
     """
 
+    contract = "latest"
     slots = 30
     pause_seconds = 0.0
 
-    def prepare(self, root: Path) -> None:
+    def prepare(self, root: Path) -> Sequence[Any]:
         for number in range(self.slots):
             (root / f"slot{number}").write_bytes(OLD)
             (root / f"gate{number}").touch()
+        return [THERE]
 
     def step(self, root: Path, number: int) -> None:
         (root / f"gate{number}").rename(root / f"open{number}")
@@ -47,9 +59,10 @@ class Gates(SystemUnderTest):
         time.sleep(self.pause_seconds)
 
     def workload(self, root: Path, journal: Journal) -> None:
+        owe(journal)
         for number in range(self.slots):
             try:
-                with journal.attempt(number):
+                with journal.attempt(["slot", number]):
                     self.step(root, number)
                     raise Unpromised
             except Unpromised:
@@ -61,7 +74,7 @@ class Gates(SystemUnderTest):
         written = sum((root / f"slot{number}").read_bytes()[:1] == b"n" for number in range(self.slots))
         if not (root / "done").exists() and self.wrong(opened, written):
             raise ValueError(f"{opened} gates are open, {written} slots are new")
-        return []
+        return [THERE]
 
     def wrong(self, opened: int, written: int) -> bool:
         raise NotImplementedError
@@ -91,8 +104,9 @@ class WrittenInSilence(Gates):
     slots = 60
 
     def workload(self, root: Path, journal: Journal) -> None:
+        owe(journal)
         try:
-            with journal.attempt(0):
+            with journal.attempt(["slot", 0]):
                 for number in range(self.slots):
                     self.step(root, number)
                     time.sleep(0.012)
@@ -108,12 +122,17 @@ class WrittenInSilence(Gates):
 class CommittedNotWritten(SystemUnderTest):
     """Wrong if every copy has its name and not one its content: written back, a single one would be whole."""
 
+    contract = "latest"
     copies = 20
 
+    def prepare(self, _: Path) -> Sequence[Any]:
+        return [THERE]
+
     def workload(self, root: Path, journal: Journal) -> None:
+        owe(journal)
         for number in range(self.copies + 5):
             try:
-                with journal.attempt(number):
+                with journal.attempt(["slot", number]):
                     if number < self.copies:
                         (root / f"copy{number}").write_bytes(NEW)
                     time.sleep(0.008)
@@ -125,7 +144,7 @@ class CommittedNotWritten(SystemUnderTest):
         sizes = [path.stat().st_size for path in root.glob("copy*")]
         if len(sizes) == self.copies and not any(sizes):
             raise ValueError("no copy has any content")
-        return []
+        return [THERE]
 
 
 EXPOSED_BY = {

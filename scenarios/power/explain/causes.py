@@ -3,7 +3,8 @@
 loss                                 cause
 a change that was acknowledged       no sync of this change before the acknowledgement
 only changes not acknowledged        a later change became durable before a change that it needs: a rename before the content, a
-                                     removal before what replaces it; a torn write; a size without the content
+                                     removal before what replaces it, a write to another file; a torn write; a size without the
+                                     content
 none, and no call between attempt    the item was in memory only: in a mapped file without msync, or not yet handed over
 and acknowledgement
 unknown, as memory is not known      perhaps the next write of the run
@@ -13,7 +14,7 @@ any, after a restart                 recovery read from the page cache what was 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crashmatrix.faults.disk.trace.named import (
     ATTRIBUTE,
@@ -29,6 +30,7 @@ from crashmatrix.faults.disk.trace.named import (
 from crashmatrix.scenarios.power.explain.unsynced import Missing
 from crashmatrix.scenarios.recorded.remedies import (
     BEFORE_ACK,
+    BEFORE_CHANGE,
     BEFORE_RECOVERY,
     BEFORE_REMOVAL,
     BEFORE_RENAME,
@@ -163,14 +165,16 @@ def _patterns(suspects: Sequence[Suspect]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(suspect.remedy.paths[0] for suspect in suspects))
 
 
-def _together(cause: str, patterns: tuple[str, ...], owing: Sequence[Missing]) -> Suspect | None:
+def _together(
+    cause: str, patterns: tuple[str, ...], owing: Sequence[Missing], before: str = BEFORE_ACK, changed: str = ""
+) -> Suspect | None:
     """Every sync that was owed, with those of what this crash spared; None if it spared nothing."""
     could = [_pattern(each.named.now or each.named.path, each.named.kind == NAMES) for each in owing]
-    spared = tuple(pattern for pattern in dict.fromkeys(could) if pattern not in patterns)
+    spared = tuple(pattern for pattern in dict.fromkeys(could) if pattern not in (*patterns, changed))
     if not spared:
         return None
     text = f"{cause}; nor of {' and '.join(spared[:_SPARED_SHOWN])}, which this crash spared"
-    return Suspect(text, Remedy(BEFORE_ACK, (*patterns, *spared)))
+    return Suspect(text, Remedy(before, (*patterns, *spared), changed))
 
 
 def _renamed(data: Sequence[Named]) -> list[Suspect]:
@@ -243,18 +247,32 @@ def _disorder(
     if renamed := _renamed([each.named for each in missing]):
         return Cause(renamed[0].cause, _NAMED_EARLY, tuple(renamed))
     if removed := next((each for each in survived if _removes(each.named)), None):
-        return _removed_early([each for each in missing if each.at < removed.at], removed.named)
+        what = f"'{removed.named.what}' in {_object(removed.named.path, True)}"
+        return _early(removed.at, what, _REMOVED_EARLY, missing, unsynced, BEFORE_REMOVAL)
     if torn:
         what = " and ".join(in_words(torn)[:_WORDS_MAX])
         return Cause(f"a torn write: only a part of it reached the disk: {what}", _TORN)
     if not missing:
         return Cause()
     named = missing[0].named
-    if _grew(missing, unsynced):
-        return Cause(_grown(named), _GROWN)
     what = _object(named.path, named.kind == NAMES)
     because = f"Nothing made {what} durable before the changes after it, so the disk may keep any of them without it."
+    grown = _grown(named) if _grew(missing, unsynced) else ""
+    if overtook := _overtaking(missing, survived):
+        path = overtook.named.now
+        what = f"the change of {path}"
+        found = _early(overtook.at, what, because, missing, unsynced, BEFORE_CHANGE, pattern_of(path))
+        return replace(found, otherwise=grown)
+    if grown:
+        return Cause(grown, _GROWN)
     return Cause(f"later changes survived without this one: {in_words([named])[0]}", because)
+
+
+def _overtaking(missing: Sequence[Missing], survived: Sequence[Missing]) -> Missing | None:
+    """The last change of a file's content that is there, if the file lost nothing itself: the crash was safe before it."""
+    lost = {each.named.now for each in missing}
+    kept = [each for each in survived if each.named.kind in (DATA, SIZE) and each.named.now not in (*lost, "")]
+    return kept[-1] if kept else None
 
 
 def _removes(named: Named) -> bool:
@@ -262,18 +280,28 @@ def _removes(named: Named) -> bool:
     return named.kind == NAMES and named.what.endswith((" removed", IN_PLACE))
 
 
-def _removed_early(missing: Sequence[Missing], removed: Named) -> Cause:
-    """The cause if a removal was durable before changes that should have been."""
-    objects = dict.fromkeys((each.named.kind == NAMES, each.named.now or each.named.path) for each in missing)
-    what = f"'{removed.what}' in {_object(removed.path, True)}"
+def _early(
+    at: int,
+    what: str,
+    because: str,
+    missing: Sequence[Missing],
+    unsynced: Sequence[Missing],
+    before: str,
+    changed: str = "",
+) -> Cause:
+    """The cause if a change at a position was durable before changes that should have been; ``what`` says which it was."""
+    late = [each for each in missing if each.at < at]
+    objects = dict.fromkeys((each.named.kind == NAMES, each.named.now or each.named.path) for each in late)
     suspects = [
-        Suspect(f"no fsync of {_object(path, names)} before {what}", Remedy(BEFORE_REMOVAL, (_pattern(path, names),)))
+        Suspect(f"no fsync of {_object(path, names)} before {what}", Remedy(before, (_pattern(path, names),), changed))
         for names, path in objects
     ]
     patterns = _patterns(suspects)
-    every = [Suspect(f"{suspects[0].cause}; and {len(suspects) - 1} more like it", Remedy(BEFORE_REMOVAL, patterns))]
-    alone = _distinct(suspects)[:_ALONE_MAX]
-    return Cause(suspects[0].cause, _REMOVED_EARLY, (*alone, *(every if len(patterns) > 1 else [])))
+    rest = f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
+    every = [Suspect(suspects[0].cause + rest, Remedy(before, patterns, changed))] if len(patterns) > 1 else []
+    owing = [each for each in unsynced if each.at < at]
+    together = _together(suspects[0].cause + rest, patterns, owing, before, changed)
+    return Cause(suspects[0].cause, because, (*_distinct(suspects)[:_ALONE_MAX], *every), together)
 
 
 def _grew(missing: Sequence[Missing], unsynced: Sequence[Missing]) -> bool:

@@ -1,7 +1,7 @@
 """The changes that a crashed folder lacks, by comparison with the calls of another run of the same workload.
 
-1. the cut in the calls is right after the same notes; or later, after the last change of names before the next note that the
-   folder shows: a name that is there, gone, or leads to another content
+1. the cut in the calls is right after the same notes; or later, after the last change before the next note that the folder
+   shows: a name that is there, gone, or leads to another content; a size, or bytes, that no file had before
 2. each change that no sync had made durable by then is looked for in the folder
 3. a name drawn at random is another one in each run: it is looked for under the one name there that begins and ends alike
 """
@@ -11,10 +11,11 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
-from crashmatrix.faults.disk import CrashState, Note, Trace
+from crashmatrix.faults.disk import CrashState, Note, Operation, Trace
 from crashmatrix.faults.disk.posix.content import Content
 from crashmatrix.faults.disk.posix.tree import Tree, Trees
 from crashmatrix.faults.disk.trace.named import SIZE, Named
@@ -67,15 +68,21 @@ class _Folder:
         self._tree = cache(lambda at: _Contents(self._trees.of(CrashState.whole(trace, at))))
 
     def furthest(self, cut: int) -> int:
-        """Return the position after the last change of names, before the next note, that the folder shows; else the cut."""
-        kept = CrashState(cut, 0, (), len(self._trace.pending(cut)))
-        durable, found = _Contents(self._trees.of(kept)), cut
+        """Return the position after the last change, before the next note, that the folder shows; else the cut."""
+        durable = _Contents(self._trees.of(CrashState(cut, 0, (), len(self._trace.pending(cut)))))
+        shown = _Shown(self._read, (durable, self._tree(cut)))
+        found, operations = cut, self._trace.operations
         for at in range(cut, self._trace.finish):
-            match self._trace.operations[at]:
+            match operations[at]:
                 case Note():
                     break
-                case Names(entries) if any(self._shows(entry, at, durable) for entry in entries):
+                case Names(entries):
+                    shown.named(entries, self._tree(at), self._tree(at + 1))
+                    found = at + 1 if any(self._shows(entry, at, durable) for entry in entries) else found
+                case Data() as change if shown.bytes_of(change):
                     found = at + 1
+                case Size() as change if shown.size_of(change):
+                    found = at + 1 + _is_growth_by(change, operations[at + 1])
         return found
 
     def has(self, each: Missing, last: dict[tuple[int, bytes], int], cut: int) -> bool:
@@ -138,6 +145,9 @@ class _Folder:
         alike = [each for each in self._paths if as_pattern(each) == pattern]
         return self._root / alike[0] if len(alike) == 1 else here
 
+    def _read(self, path: str) -> bytes | None:
+        return _read(self._place(path))
+
     @cached_property
     def _paths(self) -> list[str]:
         return _paths(self._root)
@@ -155,6 +165,50 @@ class _Contents:
     def path(self, folder: int, name: bytes) -> str:
         """The path of a name in a folder; empty if the folder is not there."""
         return self._folders[folder] + os.fsdecode(name) if folder in self._folders else ""
+
+
+class _Shown:
+    """Which sizes and bytes the folder has that no file had there before, neither durably nor as called for by then."""
+
+    def __init__(self, read: Callable[[str], bytes | None], before: tuple[_Contents, ...]) -> None:
+        self._read, self._before = cache(read), before
+        self._names: dict[int, dict[str, None]] = {}
+        self._had: dict[str, list[bytes]] = {}
+        """The contents of files that a path has led to."""
+        for contents in before:
+            for path, inode in contents.paths.items():
+                self._names.setdefault(inode, {})[path] = None
+                self._had.setdefault(path, []).append(contents.files[path])
+
+    def named(self, entries: Sequence[Entry], before: _Contents, after: _Contents) -> None:
+        """Names changed."""
+        for folder, name, inode in entries:
+            path = after.path(folder, name)
+            self._names.setdefault(inode, {})[path] = None
+            if path in before.files:
+                self._had.setdefault(path, []).append(before.files[path])
+
+    def bytes_of(self, change: Data) -> bool:
+        """Whether a file has the bytes of this change, and had others before."""
+        place = slice(change.offset, change.offset + len(change.data))
+        return self._is_new(change.inode, change.data, lambda content: content[place])
+
+    def size_of(self, change: Size) -> bool:
+        """Whether a file has this size, and had another one before."""
+        return self._is_new(change.inode, change.size, len)
+
+    def _is_new(self, inode: int, new: object, part: Callable[[bytes], object]) -> bool:
+        own = [contents.of_inode[inode] for contents in self._before if inode in contents.of_inode]
+        for path in self._names.get(inode, ()):
+            there = self._read(path)
+            if there is not None and part(there) == new:
+                return all(part(content) != new for content in [*own, *self._had.get(path, ())])
+        return False
+
+
+def _is_growth_by(size: Size, change: Operation) -> bool:
+    """Whether a size is that of a write, whose bytes come next: one call makes both."""
+    return isinstance(change, Data) and (change.inode, change.offset + len(change.data)) == (size.inode, size.size)
 
 
 def _cut_after(trace: Trace, notes: tuple[bytes, ...]) -> int | None:

@@ -18,6 +18,7 @@ from crashmatrix.reference_wal import ReferenceWalError
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken, text_of
 from crashmatrix.scenarios.target.contract import Violation
+from crashmatrix.scenarios.target.contracts.base import BEFORE_ANY_CRASH
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 
 __all__ = ["claimed_as_broken", "claims_of", "failing", "failing_disk", "note", "noted", "noting"]
@@ -42,7 +43,7 @@ def noted(item: Item) -> bool:
 def claims_of(promises: Promises) -> list[Violation]:
     """Return the notes in a journal as violations."""
     return [
-        Violation(Verdict(event.item[1]), f"before any crash: {event.item[2]}", living=True)
+        Violation(Verdict(event.item[1]), f"{BEFORE_ANY_CRASH}{event.item[2]}", living=True)
         for event in promises.events
         if noted(event.item)
     ]

@@ -20,7 +20,10 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError, claimed, text_of
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
-__all__ = ["Contract", "Violation", "is_ours", "judge_safely", "some"]
+__all__ = ["BEFORE_ANY_CRASH", "Contract", "Violation", "is_ours", "judge_safely", "some"]
+
+BEFORE_ANY_CRASH = "before any crash: "
+"""The beginning of an explanation of what the workload itself saw, in the living system."""
 
 _SHOWN_MAX = 5
 _OURS = f"{__name__.partition('.')[0]}."

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from crashmatrix.reports import Finding
+from crashmatrix.reports import Finding, Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.judging.checker import Checked, CrashState
+from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
+from crashmatrix.scenarios.kill.explain import KillExplainer
+from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import RESUMED, parse_id
+from crashmatrix.scenarios.target.contracts.base import BEFORE_ANY_CRASH
+from crashmatrix.scenarios.target.journal import AFTER_ACK, AFTER_ATTEMPT, Promises
 from tests.scenarios.experiments import kill_of
 from tests.scenarios.explained import agrees_with_golden
 
@@ -40,6 +47,75 @@ def test_only_an_acknowledgement(tmp_path: Path) -> None:
     assert "the promise breaks with the acknowledgement of 1, after this step in the workload: aside made" in {
         finding.cause for finding in found
     }
+
+
+ATTEMPTED, ACKED = AFTER_ATTEMPT.name, AFTER_ACK.name
+A, B = "attempt 1", "ack 1"
+NOTHING: dict[str, str] = {}
+Place = tuple[str, dict[str, str], list[str]]
+
+CAUSES: list[Any] = [
+    pytest.param(
+        [("x", NOTHING, []), (ATTEMPTED, NOTHING, [A]), (ACKED, NOTHING, [A, B]), ("y", {"data": "1"}, [A, B])],
+        ACKED,
+        "1 was acknowledged before anything of it was handed to the kernel",
+        id="in memory, and written after its acknowledgement",
+    ),
+    pytest.param(
+        [("x", NOTHING, []), (ATTEMPTED, {"old": "0"}, [A]), (ACKED, {"old": "0"}, [A, B])],
+        ACKED,
+        "1 was acknowledged before anything of it was handed to the kernel",
+        id="the folder changed before the attempt",
+    ),
+    pytest.param(
+        [("x", NOTHING, []), ("y", {"data": "1"}, [A]), (ACKED, {"data": "1"}, [A, B])],
+        ACKED,
+        "",
+        id="the folder changed before the attempt or after it",
+    ),
+    pytest.param(
+        [(ATTEMPTED, NOTHING, [A]), ("y", {"data": "1"}, [A]), (ACKED, {"data": "1"}, [A, B])],
+        ACKED,
+        "the promise breaks with the acknowledgement of 1, after this step in the workload: data made",
+        id="the folder changed after the attempt",
+    ),
+    pytest.param(
+        [("x", NOTHING, []), ("y", {"data": "1"}, [A, B, "attempt 2"])],
+        "y",
+        "a crash right after these steps in the workload breaks the promise: ack 1; data made",
+        id="an acknowledgement and a change",
+    ),
+    pytest.param(
+        [("x", NOTHING, [])],
+        "x",
+        "the promise is broken at the first crash point already, before anything was attempted",
+        id="the first crash point",
+    ),
+    pytest.param(
+        [("x", NOTHING, []), ("y", NOTHING, [A])],
+        "y",
+        "the workload saw the promise broken while the system lived: no crash is to blame",
+        id="seen by the workload itself",
+    ),
+]
+
+
+@pytest.mark.parametrize(("places", "broken", "cause"), CAUSES)
+def test_cause(places: list[Place], broken: str, cause: str) -> None:
+    """From what the folder and the journal were at each place to the cause of a loss at one of them."""
+    checker: Any = None  # No run is made.
+    exploration = KillExploration(checker)
+    for name, files, lines in places:
+        tree = Tree(tuple((path, Entry("file", 0o600, content)) for path, content in sorted(files.items())))
+        journal = "".join(f"{line}\n" for line in lines).encode()
+        path, state = ((name, 1),), CrashState(tree, Promises.parse(journal))
+        seen = f"{BEFORE_ANY_CRASH}1 is gone" if cause.startswith("the workload saw") else "acknowledged, but gone: 1"
+        checked = Checked(Verdict.LOSES, seen) if name == broken else Checked(Verdict.SAFE)
+        exploration.paths.append(path)
+        exploration.states[path] = state
+        exploration.report(path, checked, state)
+    (finding,) = KillExplainer(exploration).findings()
+    assert finding.cause == cause
 
 
 @pytest.mark.parametrize(("name", "target", "mutant"), KILL)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.recorded.remedies import (
     BEFORE_ACK,
+    BEFORE_CHANGE,
     BEFORE_RECOVERY,
     BEFORE_REMOVAL,
     BEFORE_RENAME,
@@ -18,6 +20,8 @@ from crashmatrix.scenarios.recorded.remedies import (
     pattern_of,
     syncs_made,
 )
+
+NEEDS_CALLS = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
 
 @pytest.fixture
@@ -53,6 +57,7 @@ def test_patterns() -> None:
         (Remedy(BEFORE_ACK, ("log", "./")), "fsync of log and ./ before each acknowledgement"),
         (Remedy(BEFORE_RENAME, ("db.new",)), "fsync of db.new before each rename of it"),
         (Remedy(BEFORE_REMOVAL, ("sst",)), "fsync of sst before a file is removed or replaced"),
+        (Remedy(BEFORE_CHANGE, ("*.log",), "db"), "fsync of *.log before each change of db"),
         (Remedy(BEFORE_RECOVERY, ("*",)), "fsync of everything before recovery reads it, after a restart"),
         (Remedy(BEFORE_ACK, tuple("abcdef")), "fsync of a and b and c and d and 2 more before each acknowledgement"),
     ],
@@ -106,6 +111,17 @@ def test_syncs_before_a_rename(how: str, root: Path) -> None:
     assert syncs_made(counted) == 1
 
 
+@pytest.mark.parametrize(("folder", "count"), [("wal", 1), ("wal2", 0)])
+def test_syncs_before_a_rename_of_the_folder(folder: str, count: int, root: Path) -> None:
+    """A file that gets another name with its folder is synced before, and none with a name that begins alike."""
+    (root / "wal2").mkdir()
+    counted = root.parent / "count"
+    remedy = Remedy(BEFORE_RENAME, ("wal/1.log",))
+    Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND)).hook()
+    (root / folder).rename(root / "new")
+    assert syncs_made(counted) == count
+
+
 @pytest.mark.parametrize(
     ("change", "count"),
     [
@@ -133,16 +149,19 @@ def test_syncs_before_a_removal(change: Callable[[Path], object], count: int, ro
         (Remedy(BEFORE_RECOVERY, ("*",)), 5),
         (Remedy(BEFORE_RENAME, ("db",)), 1),
         (Remedy(BEFORE_REMOVAL, ("wal/*.log",)), 2),
+        pytest.param(Remedy(BEFORE_CHANGE, ("wal/*.log",), "db"), 3 * 2, marks=NEEDS_CALLS, id="open, write, rename"),
+        pytest.param(Remedy(BEFORE_CHANGE, ("db2",), "wal/1.log"), 1, marks=NEEDS_CALLS, id="unlink"),
         (Remedy(BEFORE_ACK, ("*",)), 0),
     ],
 )
 def test_syncs_in_recovery(remedy: Remedy, count: int, root: Path) -> None:
-    """After a restart, syncs are made before recovery, or before what it renames and takes away."""
+    """After a restart, syncs are made before recovery, or before what it changes, renames and takes away."""
     counted, journal = root.parent / "count", root.parent / "journal"
     journal.touch()
     syncing = Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND))
 
     def recovery() -> None:
+        (root / "db").write_text("1")
         (root / "db").replace(root / "db2")
         (root / "wal" / "1.log").unlink()
 

@@ -19,6 +19,7 @@ from itertools import combinations
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.systems.reference.notes import claims_of, noted
 from crashmatrix.scenarios.target.contract import Contract, Violation
+from crashmatrix.scenarios.target.contracts.base import BEFORE_ANY_CRASH
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = ["OverlapContract"]
@@ -127,7 +128,7 @@ class OverlapContract(Contract):
             if event.kind == "ack":
                 histories.ack(event.item)
             elif event.kind == "attempt" and (wrong := histories.attempt(event.item)):
-                return [Violation(Verdict.CORRUPT, f"before any crash: {wrong}", living=True)]
+                return [Violation(Verdict.CORRUPT, f"{BEFORE_ANY_CRASH}{wrong}", living=True)]
         (_, table, moved), *_ = recovered
         if any(state.fits(table, moved) for state in histories.states):
             return []

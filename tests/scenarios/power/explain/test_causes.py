@@ -18,6 +18,7 @@ from crashmatrix.scenarios.power.explain.causes import (
 from crashmatrix.scenarios.power.explain.unsynced import Missing
 from crashmatrix.scenarios.recorded.remedies import (
     BEFORE_ACK,
+    BEFORE_CHANGE,
     BEFORE_RECOVERY,
     BEFORE_REMOVAL,
     BEFORE_RENAME,
@@ -272,9 +273,65 @@ def test_a_removal_before_its_replacement(
     assert cause.cause == causes[0]
 
 
-@pytest.mark.parametrize("kept", [names(".", "new made"), names(".", "a becomes b"), data("other")])
+OVERTAKEN = "no fsync of 1.values before the change of index"
+
+
+@pytest.mark.parametrize(
+    ("lost", "causes", "paths", "otherwise"),
+    [
+        ([size("1.values"), data("1.values")], [OVERTAKEN], [("*.values",)], ""),
+        (
+            [data("1.values")],
+            [OVERTAKEN],
+            [("*.values",)],
+            "1.values grew without its content: 1.values, bytes 0 to 7, were lost and read as zeros",
+        ),
+        (
+            [data("1.values"), names(".", "1.values made")],
+            [
+                OVERTAKEN,
+                "no fsync of the store's folder before the change of index",
+                f"{OVERTAKEN}; and 1 more like it",
+            ],
+            [("*.values",), ("./",), ("*.values", "./")],
+            "",
+        ),
+    ],
+)
+def test_a_change_of_another_file(
+    lost: list[Named], causes: list[str], paths: list[tuple[str, ...]], otherwise: str
+) -> None:
+    """The last change of another file that survived is blamed, and a sync before it is tried; else the loss as such."""
+    changes = missing((2, size("1.values")), *((2, each) for each in lost), (2, data("other")), (2, data("index")))
+    cause = cause_of(changes[1:-2], 2, "0", survived=changes[-2:], unsynced=changes[:-2])
+    assert [suspect.cause for suspect in cause.suspects] == causes
+    assert [suspect.remedy for suspect in cause.suspects] == [Remedy(BEFORE_CHANGE, each, "index") for each in paths]
+    assert (cause.cause, cause.otherwise) == (causes[0], otherwise)
+
+
+@pytest.mark.parametrize(
+    ("survived", "before", "what", "changed"),
+    [
+        (REMOVED, BEFORE_REMOVAL, "'log removed' in the store's folder", ""),
+        (data("index"), BEFORE_CHANGE, "the change of index", "index"),
+    ],
+)
+def test_what_the_crash_spared_before_a_later_change(survived: Named, before: str, what: str, changed: str) -> None:
+    """A sync of one file may not help alone: the others that were owed before the later change are tried with it."""
+    changes = missing(
+        *((2, each) for each in (names(".", "sst made"), data("sst"), data("index"), survived, data("x")))
+    )
+    cause = cause_of(changes[1:2], 2, "0", survived=changes[3:4], unsynced=changes)
+    spared = ("./",) if changed else ("./", "index")
+    assert cause.together == Suspect(
+        f"no fsync of sst before {what}; nor of {' and '.join(spared)}, which this crash spared",
+        Remedy(before, ("sst", *spared), changed),
+    )
+
+
+@pytest.mark.parametrize("kept", [names(".", "new made"), names(".", "a becomes b"), data("log"), data("gone", "")])
 def test_a_survivor_that_takes_nothing_away(kept: Named) -> None:
-    """A name that came takes nothing away, so no sync before it is suspected."""
+    """A name that came takes nothing away, so no sync before it is suspected; nor before a change of the same file."""
     changes = missing((2, data("log")), (2, kept))
     assert cause_of(changes[:1], 2, "0", survived=changes[1:]).suspects == ()
 

@@ -11,7 +11,7 @@ import pytest
 
 from crashmatrix.faults.disk import Operation
 from crashmatrix.faults.disk.trace.named import in_words
-from crashmatrix.faults.disk.trace.operations import MODE, MODIFIED, ROOT, Attribute, Names, Sync
+from crashmatrix.faults.disk.trace.operations import MODE, MODIFIED, ROOT, Attribute, Data, Names, Size, Sync
 from crashmatrix.scenarios.power.explain.comparison import missing_from, same_names
 from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing
 from tests.scenarios.power.explain.traces import LOG, acknowledged, attempted, made, posix_trace, written
@@ -185,6 +185,51 @@ def test_work_after_the_last_note(
     found = missing_from(tmp_path, COMPACTED, (b"ack 0",))
     assert found is not None
     assert (words(found.missing), words(found.survived)) == (missing, survived)
+
+
+MOVED = posix_trace(
+    *made(b"index"), *written(b"0"), Sync(LOG), Sync(ROOT), *attempted(0),
+    *made(b"values", NEW), Sync(ROOT), *written(b"0\n", inode=NEW), *written(b"1", 1), Sync(LOG), Size(LOG, 0),
+    *attempted(1),
+)  # fmt: skip
+VALUES = ["values, its size: 2 bytes", "values, bytes 0 to 1"]
+INDEX = ["index, its size: 2 bytes", "index, byte 1"]
+
+
+@pytest.mark.parametrize(
+    ("files", "missing", "survived"),
+    [
+        ({"index": b"0"}, [], []),
+        ({"index": b"0", "values": b""}, [], []),
+        ({"index": b"0", "values": b"\0\0"}, ["values, bytes 0 to 1"], []),
+        ({"index": b"01", "values": b""}, VALUES, INDEX),
+        ({"index": b"01", "values": b"\0\0"}, VALUES[1:], INDEX),
+        ({"index": b"01", "values": b"0\n"}, [], []),
+        ({"index": b"", "values": b""}, VALUES, [*INDEX, "index, its size: 0 bytes"]),
+    ],
+)
+def test_content_after_the_last_note(
+    files: dict[str, bytes], missing: list[str], survived: list[str], tmp_path: Path
+) -> None:
+    """Bytes and sizes that no file had before show how far the run came, as names do."""
+    for path, content in files.items():
+        (tmp_path / path).write_bytes(content)
+    found = missing_from(tmp_path, MOVED, (b"attempt 0",))
+    assert found is not None
+    assert (words(found.missing), words(found.survived)) == (missing, survived)
+
+
+def test_the_same_bytes_under_another_name(tmp_path: Path) -> None:
+    """A file that takes the place of one with the same first bytes is not there if the old one is."""
+    renamed = Names(((ROOT, b"db.new", 0), (ROOT, b"db", NEW)))
+    trace = posix_trace(
+        *made(b"db"), *written(b"head 0"), Sync(LOG), Sync(ROOT), *attempted(0),
+        *made(b"db.new", NEW), *written(b"head 1", inode=NEW), Sync(NEW), renamed, Data(NEW, 0, b"head"),
+    )  # fmt: skip
+    (tmp_path / "db").write_bytes(b"head 0")
+    found = missing_from(tmp_path, trace, (b"attempt 0",))
+    assert found is not None
+    assert words(found.unsynced) == []
 
 
 def test_same_names_but_for_random_ones(tmp_path: Path) -> None:
