@@ -22,7 +22,8 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.experiment import StoredRun
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.power.experiment import POWER, PowerExperiment
-from crashmatrix.scenarios.power.schedule import RESUMED_AFTER_KILL, Recordings
+from crashmatrix.scenarios.power.rounds import RESUMED_AFTER_KILL
+from crashmatrix.scenarios.power.schedule import Recordings
 from crashmatrix.scenarios.recorded.going_on import gone_on, went_on_at
 from crashmatrix.scenarios.recorded.recording import Recording, journal_before, promises_before
 from crashmatrix.scenarios.recorded.restarts import KillPoint

@@ -150,7 +150,7 @@ def test_the_folders_of_an_earlier_recording_use_no_budget(tmp_path: Path, store
         assert all(each.repeats == (each.verdict is Verdict.SAFE) for each in others)
         assert second.safe.keys() <= first.safe.keys()
     else:
-        assert second.repeats == budget
+        assert second.repeats == 2 * budget
     if store == "SyncedMostly":
         assert any(each.verdict.broken for each in others)
 
