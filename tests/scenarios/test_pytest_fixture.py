@@ -62,7 +62,9 @@ SEEN = {
         "crash_matrix: *:Bad breaks its contract (latest) in an undisturbed run, so no crash is to blame: loses: key*"
         "Attempted 4 items: *; acknowledged 4 items: *; recovered 0 items. *"
     ],
-    "raises": ["crash_matrix: prepare of *:Bad raised ZeroDivisionError: division by zero; it must work before*"],
+    "raises": [
+        "crash_matrix: prepare of *:Bad raised ZeroDivisionError: division by zero (test_store.py:*); it must work before*"
+    ],
     "broken": [
         "Store breaks its promise (latest): cannot-open in * of * crashes",
         "  cannot-open: recovery raised JSONDecodeError*",
