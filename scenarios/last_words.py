@@ -17,6 +17,7 @@ _MESSAGE = re.compile(
 )
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*?[ \t]*File .*\n(?:[ \t].*\n)*")
 _PLACE = re.compile(r"File \"(.*)\", line (\d+)")
+_AGAIN = re.compile(r"(\b[\w ]+ ended with status -?\d+: )UsageError: \1")  # Said by the process that watched it, too.
 _OUR_ERRORS = re.compile(r"\bcrashmatrix\.[\w.]+\.(?=[A-Z]\w+: )")
 
 
@@ -49,7 +50,7 @@ def without_stacks(text: str) -> str:
 
     A place in crashmatrix itself is left out, as is the path of its exceptions: both say nothing about the target.
     """
-    return _OUR_ERRORS.sub("", " ".join(_TRACEBACK.sub(_top_of_stack, text).split()))
+    return _AGAIN.sub(r"\1", _OUR_ERRORS.sub("", " ".join(_TRACEBACK.sub(_top_of_stack, text).split())))
 
 
 def _top_of_stack(traceback: re.Match[str]) -> str:

@@ -139,7 +139,8 @@ class PowerExploration:
         """Say how long the recordings to come will take: as the ones so far, by how much can differ in them."""
         if not (recording.problem or recording.of):
             self._weight_done += recording.weight
-            self._weight_left = self._rounds.expected(recording, left)
+            rate = len(self.results) / self._weight_done if self._weight_done else math.inf
+            self._weight_left = self._rounds.expected(recording, left, self._budget_left, rate)
         if self._weight_done:
             spent = time.monotonic() - begun
             self.listener.time_left(spent * self._weight_left / self._weight_done, spent / max(1, len(self.results)))

@@ -84,9 +84,16 @@ class Rounds:
         part = self.weights.part(recording, self._last(to_come), left)
         return part if self.number == 1 else max(part, int(_PART_LATER * left))
 
-    def expected(self, recording: Recording, to_come: int) -> float:
-        """Return how much can differ in the last so many recordings of the round, judged by those so far."""
-        return self.weights.expected(recording, self._last(to_come))
+    def expected(self, recording: Recording, to_come: int, left: int, rate: float) -> float:
+        """Return how much can differ in the last so many recordings of the round, and in another round if one is likely.
+
+        Args:
+            left: of the budget.
+            rate: how many states were judged so far for each unit of what can differ.
+        """
+        rest = self.weights.expected(recording, self._last(to_come))
+        more = self.goes_on(1, round(left - rate * rest))
+        return rest + (self.weights.expected(recording, self.kinds) if more else 0)
 
     def _last(self, number: int) -> list[tuple[str, str]]:
         return self.kinds[len(self.kinds) - number :]

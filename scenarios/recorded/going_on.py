@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,12 +24,11 @@ from pathlib import Path
 
 from crashmatrix import faults
 from crashmatrix.faults.disk import Machine, Note, Trace
-from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.worker import recovered_items
-from crashmatrix.scenarios.last_words import without_stacks
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
+from crashmatrix.scenarios.processes.saying import Saying
 from crashmatrix.scenarios.recorded.machine_journal import MachineJournal
 from crashmatrix.scenarios.recorded.remedies import Syncing
 from crashmatrix.scenarios.target.contract import contract_named, is_built_in
@@ -40,7 +38,6 @@ from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["attempted_again", "gone_on", "items_in", "recover", "start_again", "went_on_at", "write_items"]
 
-_ERROR_BYTES_MAX = 1 << 16
 _RESUMED = Note(RESUMED.encoded())
 
 
@@ -96,20 +93,9 @@ def _go_on(
 
 def _apart(part: str, function: Callable[[], None]) -> None:
     """Call a function in a process of its own. Raises UsageError if it raises, with its words."""
-    with anonymous_file("error") as said:
-
-        def saying() -> None:
-            try:
-                function()
-            except BaseException:
-                os.pwrite(said, traceback.format_exc().encode()[-_ERROR_BYTES_MAX:], 0)
-                raise
-
-        with ProcessTree(saying) as tree:
-            status = tree.wait()
-        if status:
-            words = os.pread(said, _ERROR_BYTES_MAX, 0).decode(errors="replace")
-            raise UsageError(f"{part} ended with status {status}: {without_stacks(words) or 'it said nothing'}")
+    with Saying(function) as saying, ProcessTree(saying) as tree:
+        if status := tree.wait():
+            raise saying.failed(part, status)
 
 
 def write_items(file: int, recovered: object) -> None:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace
-from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
+from crashmatrix.scenarios.processes.saying import Saying
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal
 from crashmatrix.scenarios.target.notes import KILLED, AttemptNote, HitNote, parse
@@ -158,9 +158,9 @@ def nudged_before_syncs(machine: Machine, workload: Callable[[], None]) -> None:
 
     Raises UsageError: it ended with an error.
     """
-    status = _at_calls(workload, machine.root, machine.notes, is_sync, lambda *_: machine.nudge())
-    if status:
-        raise UsageError(f"the workload ended with status {status}; fix it")
+    with Saying(workload) as saying:
+        if status := _at_calls(saying, machine.root, machine.notes, is_sync, lambda *_: machine.nudge()):
+            raise saying.failed("the workload", status)
 
 
 def is_sync(name: str) -> bool:
@@ -192,18 +192,23 @@ def until_killed(
     Raises UsageError: it ended with an error.
     """
     if place.sync:
-        status = _kill_at(
-            workload, machine.root, machine.notes, is_sync,
-            lambda line, sync, _: (line, sync) >= place.numbers, before,
+        kill = partial(
+            _kill_at, root=machine.root, journal=machine.notes, counts=is_sync,
+            there=lambda line, sync, _: (line, sync) >= place.numbers, before=before,
         )  # fmt: skip
-    else:
-        status = _kill_at_note(noting, place.note)
-    if status == -signal.SIGKILL:
-        os.write(machine.descriptor, _KILLED.text + b"\n")
-        return True
-    if status:
-        raise UsageError(f"the workload ended with status {status}; fix it")
-    return False
+        return _is_killed(machine, workload, kill)
+    with closing(Countdown(place.note)) as countdown:
+        return _is_killed(machine, partial(noting, countdown), partial(_kill_when_over, countdown=countdown))
+
+
+def _is_killed(machine: Machine, workload: Callable[[], None], kill: Callable[[Callable[[], None]], int]) -> bool:
+    with Saying(workload) as saying:
+        status = kill(saying)
+        if status == -signal.SIGKILL:
+            os.write(machine.descriptor, _KILLED.text + b"\n")
+        elif status:
+            raise saying.failed("the workload", status)
+    return bool(status)
 
 
 def restarted_at(trace: Trace) -> int:
@@ -245,9 +250,9 @@ class Countdown:
         os.close(self._over)
 
 
-def _kill_at_note(noting: Callable[[Countdown], None], note: int) -> int:
-    """Run the workload in a process tree until the note; returns its exit code, negative for a signal."""
-    with closing(Countdown(note)) as countdown, ProcessTree(lambda: noting(countdown)) as tree:
+def _kill_when_over(workload: Callable[[], None], countdown: Countdown) -> int:
+    """Run the workload in a process tree until the countdown is over; returns its exit code, negative for a signal."""
+    with ProcessTree(workload) as tree:
         ready, _, _ = select.select([tree.fileno(), countdown.fileno()], [], [])
         if countdown.fileno() in ready:
             tree.kill()

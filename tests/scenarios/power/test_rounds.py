@@ -91,12 +91,19 @@ def test_how_many_rounds(budget: int | None, sampled: bool, number: int, news: i
     assert rounds.goes_on(news, left) is goes_on
 
 
+@pytest.mark.parametrize(("left", "expected"), [(200, 20 + 50), (70, 20 + 50), (50, 20), (0, 20)])
+def test_another_round_is_expected_if_much_will_be_left(left: int, expected: float) -> None:
+    """With one state for each unit of what can differ, the two recordings to come take twenty; a tenth of the budget is forty."""
+    rounds = Rounds(restarts=0)
+    rounds.begin()
+    assert rounds.expected(recorded(10), 2, left, rate=1) == expected
+
+
 def test_a_recording_of_a_later_round_gets_half_of_what_is_left() -> None:
     """Those after it will hardly need it. In the first round, all get as much as can differ in them."""
     rounds = Rounds(restarts=0)
     rounds.begin()
     assert rounds.part(recorded(10), len(NUDGES) - 1, 400) == 400 // len(NUDGES)
-    assert rounds.expected(recorded(10), 2) == 20
     rounds.begin()
     assert rounds.part(recorded(10), len(NUDGES) - 1, 400) == 200
     assert rounds.part(recorded(10), 0, 70) == 70

@@ -92,3 +92,30 @@ def test_a_workload_that_fails_is_refused(toy: str, said: str, tmp_path: Path) -
         making = Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
         with pytest.raises(UsageError, match=said):
             making.record("posix", "none")
+
+
+RAISES = """
+from crashmatrix import SystemUnderTest
+
+class Raises(SystemUnderTest):
+    contract = "prefix"
+
+    def workload(self, root, journal):
+        raise ValueError("the third one is odd")
+
+    def recover(self, root):
+        return []
+"""
+
+
+@pytest.mark.usefixtures("disk")
+@pytest.mark.parametrize("nudge", ["mixed", "async"])
+def test_the_words_of_a_workload_that_fails(nudge: str, tmp_path: Path) -> None:
+    """They are the same, and said once, whether its system calls are watched or not."""
+    (tmp_path / "store.py").write_text(RAISES)
+    with workbench(Plan(target=f"{tmp_path}/store.py:Raises", report=tmp_path / "report")) as (checker, _):
+        making = Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
+        with pytest.raises(UsageError) as error:
+            making.record("ext4", nudge)
+    said = "the workload ended with status 1: store.py, line 8: ValueError: the third one is odd; fix the workload"
+    assert str(error.value) == f"recording {tmp_path}/store.py:Raises: {said}"
