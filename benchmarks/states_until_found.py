@@ -28,6 +28,7 @@ from types import ModuleType
 from crashmatrix.faults.disk import CrashState, CrashStates, StateOptions
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.errors import TargetFails
 from crashmatrix.scenarios.power.judge import load_alone
 from crashmatrix.scenarios.power.rounds import RESTARTS, nudges_on, restart
 from crashmatrix.scenarios.power.schedule import Recordings
@@ -133,10 +134,13 @@ def count(_: Channel, target: Target, recording: Recording, search: Search) -> C
     return counts
 
 
-def recordings(made: Recordings, filesystem: str) -> Iterator[Recording]:
-    """The recordings of a run, without those of a recovery."""
+def recordings(made: Recordings, filesystem: str) -> Iterator[Recording | None]:
+    """The recordings of a run, without those of a recovery; None in the place of one that the bug itself ends."""
     for nudge in nudges_on(filesystem):
-        yield made.record(filesystem, nudge)
+        try:
+            yield made.record(filesystem, nudge)
+        except TargetFails:
+            yield None
     first = made.record(filesystem, nudges_on(filesystem, ("none", "writeback"))[0])
     for number, place in enumerate(made.places_in(first)[:RESTARTS], 1):
         yield made.record(filesystem, restart(number), place)
@@ -154,7 +158,7 @@ def measure(case: str, search: Search) -> tuple[str, Counts | None]:
     with tempfile.TemporaryDirectory() as folder, workbench(replace(plan, report=Path(folder))) as (checker, _):
         made = Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
         for recording in recordings(made, filesystem):
-            if recording.problem:
+            if not recording or recording.problem:
                 continue
             result = checker.jobs.run(count, checker.target, recording, search, seconds_max=3 * search.seconds + 100)
             if not isinstance(result, Returned):
