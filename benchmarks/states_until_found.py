@@ -15,6 +15,7 @@ Needs root, for ext4.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import statistics
 import sys
@@ -134,16 +135,15 @@ def count(_: Channel, target: Target, recording: Recording, search: Search) -> C
     return counts
 
 
-def recordings(made: Recordings, filesystem: str) -> Iterator[Recording | None]:
-    """The recordings of a run, without those of a recovery; None in the place of one that the bug itself ends."""
+def recordings(made: Recordings, filesystem: str) -> Iterator[Recording]:
+    """The recordings of a run, without those of a recovery, and without those that the bug itself ends."""
     for nudge in nudges_on(filesystem):
-        try:
+        with contextlib.suppress(TargetFails):
             yield made.record(filesystem, nudge)
-        except TargetFails:
-            yield None
-    first = made.record(filesystem, nudges_on(filesystem, ("none", "writeback"))[0])
-    for number, place in enumerate(made.places_in(first)[:RESTARTS], 1):
-        yield made.record(filesystem, restart(number), place)
+    with contextlib.suppress(TargetFails):
+        first = made.record(filesystem, nudges_on(filesystem, ("none", "writeback"))[0])
+        for number, place in enumerate(made.places_in(first)[:RESTARTS], 1):
+            yield made.record(filesystem, restart(number), place)
 
 
 def measure(case: str, search: Search) -> tuple[str, Counts | None]:
@@ -158,7 +158,7 @@ def measure(case: str, search: Search) -> tuple[str, Counts | None]:
     with tempfile.TemporaryDirectory() as folder, workbench(replace(plan, report=Path(folder))) as (checker, _):
         made = Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
         for recording in recordings(made, filesystem):
-            if not recording or recording.problem:
+            if recording.problem:
                 continue
             result = checker.jobs.run(count, checker.target, recording, search, seconds_max=3 * search.seconds + 100)
             if not isinstance(result, Returned):
