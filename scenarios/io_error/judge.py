@@ -32,7 +32,6 @@ from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
-from crashmatrix.scenarios.target.contract import is_built_in
 from crashmatrix.scenarios.target.notes import AckNote, FailNote
 
 __all__ = ["Judge", "Judged", "stays_full"]
@@ -111,7 +110,7 @@ class Judge:
             if not isinstance(result, Returned):
                 failed = second_life.failed_resumption(result, root, resuming.seconds_max)
                 return Checked(failed.verdict, failed.explanation), None
-            again = second_life.stored_again(promises) if is_built_in(checker.contract) else ""
+            again = second_life.stored_again(checker.contract, promises)
             state = CrashState(checker.store.capture(root), promises, resumed=True)
         except UsageError as error:  # The journal makes no sense.
             return Checked(Verdict.UNKNOWN, f"when it was resumed: {error}"), None

@@ -22,7 +22,8 @@ from crashmatrix.scenarios.judging.patience import RESUMED_TIMES
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.processes.result import JobResult, Raised, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
-from crashmatrix.scenarios.target.contract import Violation
+from crashmatrix.scenarios.target import contract as contracts
+from crashmatrix.scenarios.target.contract import Contract, Violation
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = [
@@ -118,15 +119,14 @@ def failed_check(verdict: Verdict, text: str, seconds_max: float) -> Violation:
     return Violation(verdict, f"when it was resumed: {_still_running(seconds_max) if text == _STILL_RUNNING else text}")
 
 
-def stored_again(promises: Promises) -> str:
-    """Return why a second life says nothing: it attempted items that recovery had returned; empty if it did not."""
-    there = {item_key(item) for item in promises.initial}
-    again = [key for event in promises.events if event.kind == "attempt" and (key := item_key(event.item)) in there]
-    if not again:
+def stored_again(contract: Contract, promises: Promises) -> str:
+    """Return why a second life says nothing: it attempted items that recovery had returned; empty if it says something."""
+    if not (again := contracts.stored_again(contract, promises)):
         return ""
     return (
         f"resume attempted what recovery had returned before: {', '.join(again[:_SHOWN])}; store new items, "
-        "journal.recovered (for a command, the file $CRASHMATRIX_RECOVERED) has those that are there"
+        "journal.recovered (for a command, the file $CRASHMATRIX_RECOVERED) has those that are there. A client that sends its "
+        "requests again: see 'Retries' in docs/contracts.md"
     )
 
 

@@ -31,7 +31,7 @@ from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, choose
 from crashmatrix.scenarios.processes.result import JobResult, Returned, was_killed
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
-from crashmatrix.scenarios.target.contract import Violation, is_built_in
+from crashmatrix.scenarios.target.contract import Violation
 
 __all__ = ["KILLS_MIN", "LIVES_MIN", "WATCHED_MAX", "Life", "SecondLives", "crash_again"]
 
@@ -121,7 +121,7 @@ class _Resume(Task[Checker, tuple[Recovered, bool], Life]):
             return Life(end, failed=Violation(Verdict.UNKNOWN, f"when it was resumed: {error}"))
         finally:
             remove_tree(folder)
-        again = second_life.stored_again(end.promises) if is_built_in(checker.contract) else ""
+        again = second_life.stored_again(checker.contract, end.promises)
         if again:
             return Life(end, failed=Violation(Verdict.UNKNOWN, again))
         return Life(end, tuple(snapshots), states, failed)

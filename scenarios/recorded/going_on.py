@@ -9,7 +9,7 @@ Each part runs in a process of its own, as after a real kill: an open file or a 
 
 Promises: an acknowledged item is owed, in whichever of the two lives it was. An item that was in flight at the kill is not, not
 even if recovery returned it: nobody had promised it, and it was not synced. It may be there or not, from then on, so its attempt
-has failed (`gone_on`). A new item that equals it is another attempt.
+has failed (`gone_on`). A new item that equals it is another attempt, or a retry, as the contract says.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.saying import Saying
 from crashmatrix.scenarios.recorded.machine_journal import MachineJournal
 from crashmatrix.scenarios.recorded.remedies import Syncing
-from crashmatrix.scenarios.target.contract import contract_named, is_built_in
+from crashmatrix.scenarios.target.contract import contract_named
 from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.notes import RESUMED, AckNote, AttemptNote, FailNote, HitNote, parse
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -152,9 +152,8 @@ def _in_flight(lines: Sequence[bytes]) -> list[FailNote]:
 
 def attempted_again(system: type[SystemUnderTest], lines: Sequence[bytes], recovered: Sequence[Item]) -> str:
     """Return why a second life says nothing: by its journal, it stored what recovery had returned. Empty if it did not."""
-    if not is_built_in(contract_named(system.contract)):
-        return ""
     try:
-        return second_life.stored_again(Promises.parse(b"".join(line + b"\n" for line in lines), recovered))
+        promises = Promises.parse(b"".join(line + b"\n" for line in lines), recovered)
     except UsageError:  # The contract says so, too.
         return ""
+    return second_life.stored_again(contract_named(system.contract), promises)

@@ -28,7 +28,7 @@ from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import View, without_paths
 from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, for_
 from crashmatrix.scenarios.systems.loading import Target, load
-from crashmatrix.scenarios.target.contract import Violation, contract_named, is_built_in, judge_safely
+from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 
 __all__ = ["LifeJudge", "kind_of_life", "resumed_at", "resumed_kind"]
@@ -95,7 +95,7 @@ class LifeJudge:
         except UsageError as error:
             return Violation(Verdict.UNKNOWN, f"when it was resumed: {error}")
         self.promised += any(event.kind == "ack" for event in promises.events)
-        if is_built_in(self._contract) and (again := second_life.stored_again(promises)):
+        if again := second_life.stored_again(self._contract, promises):
             return Violation(Verdict.UNKNOWN, again)
         verdict, found = self._recovered(partial(self._recover, inside, promises), apart)
         return None if verdict is Verdict.SAFE else Violation(verdict, _named(str(found), promises))

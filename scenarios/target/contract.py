@@ -17,6 +17,7 @@ from crashmatrix.scenarios.target.contracts.queues import Queue
 from crashmatrix.scenarios.target.contracts.tables import Tables
 from crashmatrix.scenarios.target.contracts.transactions import Transactions
 from crashmatrix.scenarios.target.contracts.within import Within
+from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = [
     "AtLeastOnce",
@@ -38,9 +39,19 @@ __all__ = [
     "is_ours",
     "judge_safely",
     "name_of",
+    "stored_again",
 ]
 
 
 def is_built_in(contract: Contract) -> bool:
-    """Whether it is one of ours by which each item is stored once: a second life must store others than came back."""
-    return type(contract).__module__.startswith(contracts.__name__) and contract.stored_once
+    """Whether it is one of ours by which each item is stored once."""
+    return _is_named(contract) and contract.stored_once
+
+
+def stored_again(contract: Contract, promises: Promises) -> list[str]:
+    """Return the items by which a second life says nothing. A contract of the user's own may mean something else by its items."""
+    return contract.stored_again(promises) if _is_named(contract) else []
+
+
+def _is_named(contract: Contract) -> bool:
+    return type(contract).__module__.startswith(contracts.__name__)

@@ -93,6 +93,7 @@ class SystemUnderTest(ABC):
     def resume(self, root: Path, journal: Journal) -> Any:
         """Go on after a crash and a recovery: store new items, none of ``journal.recovered``, which are those recovered before.
 
+        A client that sends its requests again may attempt those, too, if the contract says so (``retries``).
         Called if a class overrides it or says ``resumes = True``; then it is the workload once more.
         """
         return self.workload(root, journal)

@@ -25,7 +25,8 @@ Promised, and so always there:
   needed." So fsync of a file makes no name durable, not even its own, and fsync of a directory makes no file's content durable.
 - A rename is one change: both names or neither, also between two directories, where a sync of either one makes all
   of it durable. POSIX demands this for every process that looks, and does not mention power cuts. If a rename could tear, a file
-  that had been durable for years could be lost, and no order of syncs would help. No journaled filesystem tears it.
+  that had been durable for years could be lost, and no order of syncs would help. No journaled filesystem tears it. ext2 does
+  between two directories: if only the old one has reached the disk, the file is in neither.
 - Changes to one name happen in order, and so do those of a file's data, sector by sector.
 
 Everything else that is pending is there or not, in any combination:
@@ -48,7 +49,8 @@ Not covered:
   alone. Times of access that no program set are those of the last change.
 - ACLs are kept, but this filesystem does not enforce them, and new files do not inherit them. Extended attributes need Linux
   6.6, since crash images lie in memory; earlier, setting one fails as on a filesystem without them.
-- Filesystems weaker than that: renames torn in two, sectors half written, growth that shows another file's old bytes.
+- Filesystems weaker than that: sectors half written, growth that shows another file's old bytes, renames torn in two. `--fs ext2`
+  has the latter. Here they would accuse a store that syncs the old directory and then the new one, which is safe on any other.
 
 Needs FUSE in the kernel and the right to mount: no disk, no loop device, no library.
 """

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from crashmatrix.faults import declare
-from crashmatrix.scenarios.systems.modelardb.stream import END, HEADER, CutShort, NoSchema, message, pieces, read
+from crashmatrix.scenarios.systems.modelardb.stream import END, HEADER, CutShort, NoSchema, Torn, message, pieces, read
 
 __all__ = ["FLAWS", "SEGMENT_BATCHES", "Log", "sync"]
 
@@ -194,7 +194,7 @@ class Log:
         try:
             for batch in read(content, checked="no-checksum" not in self._flaws):
                 batches.append(batch)  # noqa: PERF402  # Those before an error count.
-        except (NoSchema, CutShort, pa.ArrowInvalid):
+        except (NoSchema, CutShort, Torn):
             if ("torn-tail" if content.startswith(HEADER) else "header") in self._flaws:
                 raise
         return batches

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-__all__ = ["END", "HEADER", "SCHEMA", "CutShort", "NoSchema", "message", "pieces", "read"]
+__all__ = ["END", "HEADER", "SCHEMA", "CutShort", "NoSchema", "Torn", "message", "pieces", "read"]
 
 SCHEMA = pa.schema([("number", pa.int64()), ("series", pa.string()), ("row", pa.int64()), ("value", pa.binary())])
 END = b"\xff\xff\xff\xff\0\0\0\0"
@@ -26,6 +26,10 @@ class NoSchema(ValueError):
 
 class CutShort(ValueError):
     """The stream ends within a message."""
+
+
+class Torn(ValueError):
+    """A message has the right length, and arrow cannot read it: some of its bytes did not reach the disk."""
 
 
 def message(batch: pa.RecordBatch | None) -> bytes:
@@ -56,18 +60,26 @@ def read(content: bytes, *, checked: bool) -> Iterator[pa.RecordBatch]:
 
     Raises:
         NoSchema: "Expected schema message, found empty stream".
-        CutShort: after the batches before it.
+        CutShort, Torn: after the batches before it.
     """
     offset = _end_of(content, 0)
     if offset is None:
         raise NoSchema("Expected schema message, found empty stream")
     while (end := _end_of(content, offset)) is not None:
-        stream = pa.ipc.open_stream(content[: len(HEADER)] + content[offset:end])
-        batch, metadata = stream.read_next_batch_with_custom_metadata()
-        if checked and metadata[b"crc"] != _checksum(batch):
+        batch, checksum = _batch(content[: len(HEADER)] + content[offset:end])
+        if checked and checksum != _checksum(batch):
             return
         yield batch
         offset = end
+
+
+def _batch(stream: bytes) -> tuple[pa.RecordBatch, bytes | None]:
+    """Return the batch of a stream of one, and the checksum beside it, if it is there. Raises Torn."""
+    try:
+        batch, metadata = pa.ipc.open_stream(stream).read_next_batch_with_custom_metadata()
+        return batch, dict(metadata or {}).get(b"crc")
+    except (pa.ArrowException, OSError) as error:  # OSError: flatbuffers that are not valid.
+        raise Torn(f"no batch can be read: {error}") from error
 
 
 def _end_of(content: bytes, offset: int) -> int | None:

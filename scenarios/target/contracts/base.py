@@ -3,8 +3,9 @@
 Checks come in two layers, as in etcd's robustness tests: first the journal must make sense (an acknowledgement without an
 attempt of its own says that the workload is wrong, not the system), then the guarantee is judged.
 
-An item may be attempted more than once, as a retry does. An attempt that was not acknowledged may have taken effect or not,
-whether the journal says that it failed or says nothing.
+An item may be attempted more than once. An attempt that was not acknowledged may have taken effect or not, whether the journal
+says that it failed or says nothing. Attempts of equal items are independent of each other: so an item that failed, and was then
+acknowledged, may be there twice. Where the items say which request they are (``retries``), equal items are one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError, claimed, text_of
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
-__all__ = ["BEFORE_ANY_CRASH", "Contract", "Violation", "is_ours", "judge_safely", "some"]
+__all__ = ["BEFORE_ANY_CRASH", "Contract", "Violation", "attempted_again", "is_ours", "judge_safely", "some"]
 
 BEFORE_ANY_CRASH = "before any crash: "
 """The beginning of an explanation of what the workload itself saw, in the living system."""
@@ -42,8 +43,7 @@ class Contract(ABC):
     """The promise of a system. Subclass it to promise something else.
 
     Attributes:
-        stored_once: whether the items that recovery returns are those attempted, each stored once; a second life that attempts
-            one of them again is then the target's mistake.
+        stored_once: whether the items that recovery returns are those attempted, each stored once.
     """
 
     stored_once: ClassVar[bool] = False
@@ -73,6 +73,11 @@ class Contract(ABC):
         Each of them has kept the promise of the crash.
         """
         return Counter(map(item_key, first)) == Counter(map(item_key, again))
+
+    def stored_again(self, promises: Promises) -> list[str]:
+        """Return the items by which a second life says nothing: recovery had returned them, and it may mean the same ones."""
+        del promises  # By default, to store an equal item is to store another one.
+        return []
 
     @abstractmethod
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
@@ -114,6 +119,12 @@ def _claims(violations: object) -> list[Violation]:
 def is_ours(contract: Contract) -> bool:
     """Whether its check is part of crashmatrix, and needs no process of its own: it ends, and changes nothing it is given."""
     return type(contract).__module__.startswith(_OURS)
+
+
+def attempted_again(promises: Promises) -> list[str]:
+    """Return the items that were there from the start and were attempted."""
+    there = {item_key(item) for item in promises.initial}
+    return [key for event in promises.events if event.kind == "attempt" and (key := item_key(event.item)) in there]
 
 
 def some(keys: Sequence[str]) -> str:

@@ -9,6 +9,9 @@ the journal; within one writer, attempts follow each other:
 - one without an end ends where its writer attempts something else: it had given up. A writer that overlaps itself is several
   writers without names; nothing is then known of attempts without an end;
 - the last one without an end was in flight when the crash came, and overlaps everything that follows it.
+
+Where equal items are one request, its tries are one attempt: from the beginning of the first try to the first acknowledgement
+(`requests`). It may have taken effect at any time in between.
 """
 
 from __future__ import annotations
@@ -17,12 +20,12 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.journal import Event, Item, item_key
 
-__all__ = ["Budget", "Operation", "operations"]
+__all__ = ["Budget", "Operation", "operations", "requests"]
 
 _STEPS_MAX = 2_000_000
 """A few seconds."""
@@ -92,6 +95,20 @@ def operations(initial: Sequence[Item], events: Iterable[Event]) -> list[Operati
         )
         for at, (line, event) in enumerate(begun)
     ]
+
+
+def requests(attempts: Iterable[Operation]) -> list[Operation]:
+    """Return one attempt for those that have equal items, in the order in which they began."""
+    tries: dict[str, list[Operation]] = {}
+    for each in attempts:
+        tries.setdefault(item_key(each.item), []).append(each)
+    return [_request(each) for each in tries.values()]
+
+
+def _request(tries: list[Operation]) -> Operation:
+    if acknowledged := [each.end for each in tries if each.acknowledged]:
+        return replace(tries[0], end=min(acknowledged), acknowledged=True, failed=False)
+    return replace(tries[0], end=max(each.end for each in tries), failed=any(each.failed for each in tries))
 
 
 def _ends(events: Sequence[Event], overlapping: Collection[str] = ()) -> dict[int, tuple[int, str]]:

@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.target.contracts.base import Contract, Violation, some
+from crashmatrix.scenarios.target.contracts.base import Contract, Violation, attempted_again, some
 from crashmatrix.scenarios.target.contracts.history import Operation, operations
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
@@ -47,6 +47,11 @@ class Latest(Contract):
             violations += self._judge_key(key, own, found.pop(key, GONE))
         violations += [Violation(Verdict.PHANTOM, f"key {key} came back but was never attempted") for key in found]
         return violations
+
+    def stored_again(self, promises: Promises) -> list[str]:
+        """Return what was there already, if the second life attempted nothing else. To store a value again is right otherwise."""
+        again = attempted_again(promises)
+        return again if len(again) == sum(event.kind == "attempt" for event in promises.events) else []
 
     def explains(self, stored: str, found: str) -> bool:
         """Whether a value that was stored may come back like this; both are texts, or GONE."""

@@ -3,6 +3,7 @@
     contract = "latest"
     contract = { name = "within", relative = 0.01 }
     contract = { name = "exactly-once", queue = true }
+    contract = { name = "exactly-once", retries = true }
     contract = { name = "tables", tables = { accounts = "transactions", log = "prefix" } }
 
 msgspec checks the table against `ContractTable`, from which the published schema of target files comes, too.
@@ -49,7 +50,18 @@ _QUEUES = {
     "at-least-once": Queue(repeats=True),
     "at-most-once": Queue(lossy=True),
 }
-_PARAMETERS = {"within": ("absolute", "relative", "of"), "tables": ("tables",), **dict.fromkeys(_QUEUES, ("queue",))}
+_RETRIED: dict[str, Contract] = {
+    "exactly-once": ExactlyOnce(retries=True),
+    "at-least-once": AtLeastOnce(retries=True),
+    "at-most-once": AtMostOnce(retries=True),
+    "prefix": Prefix(retries=True),
+}
+_PARAMETERS = {
+    "within": ("absolute", "relative", "of"),
+    "tables": ("tables",),
+    **dict.fromkeys(_RETRIED, ("retries",)),
+    **dict.fromkeys(_QUEUES, ("queue", "retries")),
+}
 
 
 class ContractTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -58,6 +70,12 @@ class ContractTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, om
     name: Annotated[ContractName, Meta(description="The contract's name.")]
     queue: Annotated[
         bool, Meta(description='For exactly-, at-least- and at-most-once: items are ["put", X] and ["done", X].')
+    ] = False
+    retries: Annotated[
+        bool,
+        Meta(
+            description="For exactly-, at-least- and at-most-once, and prefix: an item attempted again is the same one."
+        ),
     ] = False
     absolute: Annotated[float, Meta(ge=0, description="For within: how far a number may be from the one stored.")] = 0.0
     relative: Annotated[float, Meta(ge=0, description="For within: the same, as a part of the number stored.")] = 0.0
@@ -114,8 +132,13 @@ def _with_parameters(table: ContractTable) -> Contract:
             if not table.tables:
                 raise _lacks_parameters("tables")
             return Tables({name: contract_named(contract) for name, contract in table.tables.items()})
+        case name if table.queue and table.retries:
+            raise UsageError(
+                f"contract {name!r}: a queue takes no retries: a job may be done before its put is tried again; "
+                "give each put a job of its own"
+            )
         case name:
-            return _QUEUES[name] if table.queue else _PLAIN[name]
+            return (_QUEUES if table.queue else _RETRIED if table.retries else _PLAIN)[name]
 
 
 def _default(name: str) -> Any:

@@ -6,7 +6,8 @@ the other's began.
 
 Items may be equal. Then each acknowledged attempt must be among those that came back, not only one that is equal to it. An
 attempt that failed may have taken effect, and does not stand for its acknowledged repetition. But if a writer repeats an attempt
-at once, and the first one has no end, the acknowledgement may be of either: a system may handle a repeated request once.
+at once, and the first one has no end, the acknowledgement may be of either: a system may handle a repeated request once. With
+``retries``, equal items are tries of one request (`history.requests`), and come back once.
 """
 
 from __future__ import annotations
@@ -15,43 +16,54 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.target.contracts.base import Contract, Violation
-from crashmatrix.scenarios.target.contracts.history import Budget, Operation, operations
+from crashmatrix.scenarios.target.contracts.base import Contract, Violation, attempted_again
+from crashmatrix.scenarios.target.contracts.history import Budget, Operation, operations, requests
 from crashmatrix.scenarios.target.contracts.items import ExactlyOnce, lost_items
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = ["Prefix"]
 
 
+@dataclass(eq=False)
 class Prefix(Contract):
     """Recovered is a prefix of the attempted sequence and covers every acknowledged item. Failed attempts may be left out."""
 
     stored_once: ClassVar[bool] = True
+    retries: bool = False
+    """Whether an item that is attempted again is the same one."""
 
     def lasts(self, first: Sequence[Item], again: Sequence[Item]) -> bool:
         """Whether a second recovery returned the same items in the same order."""
         return [*map(item_key, first)] == [*map(item_key, again)]
 
+    def stored_again(self, promises: Promises) -> list[str]:
+        """Return what a second life attempted though recovery had returned it, unless it is a retry."""
+        return [] if self.retries else attempted_again(promises)
+
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
         attempts = operations(promises.initial, promises.events)
+        if self.retries:
+            attempts = requests(attempts)
         writers = {event.writer for event in promises.events}
         if len(writers) > 1 or not all(one.precedes(other) for one, other in pairwise(attempts)):
-            return _check_writers(promises, attempts, recovered)
+            return self._check_writers(promises, attempts, recovered)
         found = [item_key(item) for item in recovered]
         length = _longest_beginning(found, attempts)
         if length is None:
-            return self._explain(promises, [item_key(item) for item in promises.attempted], found)
-        if owed := Counter(map(item_key, promises.acknowledged)) - Counter(found):
-            return [lost_items(promises, owed, Counter(found))]
+            return self._explain(promises, [item_key(each.item) for each in attempts], found)
+        acknowledged = [item_key(each.item) for each in attempts if each.acknowledged]
+        if owed := Counter(acknowledged) - Counter(found):
+            return [lost_items(acknowledged, owed, Counter(found))]
         return _lost_among_equals(frozenset(range(length)), attempts)
 
     def _explain(self, promises: Promises, attempted: list[str], found: list[str]) -> list[Violation]:
-        violations = ExactlyOnce().check(promises, [json.loads(key) for key in found])
+        violations = ExactlyOnce(self.retries).check(promises, [json.loads(key) for key in found])
         place = next(i for i, key in enumerate(found) if attempted[i : i + 1] != [key])
         due = attempted[place] if place < len(attempted) else "nothing more"
         same_items = Counter(found) == Counter(attempted[: len(found)])
@@ -59,6 +71,23 @@ class Prefix(Contract):
             f"no prefix of what was attempted: {found[place]} came back at place {place + 1}, where {due} is due"
         )
         return violations or [Violation(Verdict.REORDERED if same_items else Verdict.HOLE, explanation)]
+
+    def _check_writers(
+        self, promises: Promises, attempts: list[Operation], recovered: Sequence[Item]
+    ) -> list[Violation]:
+        """Judge a log whose attempts may overlap."""
+        if violations := ExactlyOnce(self.retries).check(promises, recovered):
+            return violations
+        found = [item_key(item) for item in recovered]
+        longest, endings = _longest(found, attempts, Budget(len(attempts)))
+        if longest < len(found):
+            explanation = (
+                f"no order of the attempts begins like this: {found[longest]} came back at place {longest + 1}, though something "
+                "that had ended before it began is missing before it"
+            )
+            return [Violation(Verdict.REORDERED if set(found) >= _sound(attempts) else Verdict.HOLE, explanation)]
+        lost = [_lost_among_equals(taken, attempts) for taken in endings]
+        return lost[0] if all(lost) else []
 
 
 def _longest_beginning(found: list[str], attempts: list[Operation]) -> int | None:
@@ -77,22 +106,6 @@ def _past_failures(places: set[int], steps: list[tuple[str, bool]]) -> set[int]:
             at += 1
             reached.add(at)
     return reached
-
-
-def _check_writers(promises: Promises, attempts: list[Operation], recovered: Sequence[Item]) -> list[Violation]:
-    """Judge a log whose attempts may overlap."""
-    if violations := ExactlyOnce().check(promises, recovered):
-        return violations
-    found = [item_key(item) for item in recovered]
-    longest, endings = _longest(found, attempts, Budget(len(attempts)))
-    if longest < len(found):
-        explanation = (
-            f"no order of the attempts begins like this: {found[longest]} came back at place {longest + 1}, though something "
-            "that had ended before it began is missing before it"
-        )
-        return [Violation(Verdict.REORDERED if set(found) >= _sound(attempts) else Verdict.HOLE, explanation)]
-    lost = [_lost_among_equals(taken, attempts) for taken in endings]
-    return lost[0] if all(lost) else []
 
 
 def _lost_among_equals(taken: frozenset[int], attempts: list[Operation]) -> list[Violation]:

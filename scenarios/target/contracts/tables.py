@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.contracts.base import Contract, Violation
 from crashmatrix.scenarios.target.contracts.history import operations
+from crashmatrix.scenarios.target.contracts.latest import Latest
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = ["Tables"]
@@ -40,6 +42,20 @@ class Tables(Contract):
             contract.lasts(*([item[1] for item in items if item[0] == name] for items in (first, again)))
             for name, contract in self.tables.items()
         )
+
+    def stored_again(self, promises: Promises) -> list[str]:
+        """Return the items of tables that say nothing by them. A table that is a map may be stored again, beside others."""
+        try:
+            for item in promises.attempted:
+                self._table(item)
+        except UsageError:  # The check says so, too.
+            return []
+        return [
+            item_key([name, json.loads(key)])
+            for name, contract in self.tables.items()
+            if not isinstance(contract, Latest)
+            for key in contract.stored_again(_promises_of(name, promises, [math.inf] * len(promises.events)))
+        ]
 
     def _table(self, item: Item) -> None:
         if not isinstance(item, list | tuple) or len(item) != 2 or not isinstance(item[0], str):

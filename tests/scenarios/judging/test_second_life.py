@@ -21,7 +21,7 @@ from crashmatrix.scenarios.judging.second_life import (
 )
 from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, TimedOut
-from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
+from crashmatrix.scenarios.target.contract import ExactlyOnce, Violation, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Promises
 
 EMPTY = Tree(())
@@ -118,9 +118,11 @@ def test_varied() -> None:
 def test_stored_again() -> None:
     """An item that recovery had returned is not new; one that a second life tries twice is."""
     again = Promises.parse(b"attempt 7\nattempt 1\n", [0, 1])
-    assert stored_again(again).startswith("resume attempted what recovery had returned before: 1; store new items")
-    assert not stored_again(Promises.parse(b"attempt 7\nattempt 7\nack 7\n", [0, 1]))
-    assert is_about(stored_again(again))
+    said = stored_again(ExactlyOnce(), again)
+    assert said.startswith("resume attempted what recovery had returned before: 1; store new items")
+    assert is_about(said)
+    assert not stored_again(ExactlyOnce(), Promises.parse(b"attempt 7\nattempt 7\nack 7\n", [0, 1]))
+    assert not stored_again(ExactlyOnce(retries=True), again)
 
 
 def test_nothing_stored() -> None:

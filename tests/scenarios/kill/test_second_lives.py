@@ -74,6 +74,23 @@ def test_verdicts(toy: str, expected: set[str], words: str) -> None:
     assert any(text.startswith(words) for text in wrong) if words else not wrong
 
 
+@pytest.mark.daily(3)
+@pytest.mark.parametrize(
+    ("toy", "words"),
+    [
+        ("Retries", ""),
+        ("RetriesTwice", "after it was resumed: came back more than once, though its request was retried: 0"),
+        ("DropsRetries", "after it was resumed: acknowledged, but gone: "),
+    ],
+)
+def test_a_client_that_retries(toy: str, words: str) -> None:
+    """It sends a request again, and the store holds it once: not twice, and not only the note of it."""
+    first, resumed = lives(run_kill(f"tests.scenarios.retrying_systems:{toy}"))
+    assert {result.verdict.value for result in first} == {"safe"}
+    wrong = [result.explanation for result in resumed if result.verdict is not Verdict.SAFE]
+    assert any(text.startswith(words) for text in wrong) if words else resumed and not wrong
+
+
 def test_a_resumption_that_hangs_is_a_verdict() -> None:
     """A `resume` that never ends is stopped at its time limit, and called hanging."""
     experiment = run("HangsResumed", budget=1)

@@ -35,6 +35,8 @@ from tests.scenarios.toy_systems import Store
 TOYS = "tests.scenarios.second_life_systems"
 KILLED, RESUMED = "hit workload.killed 1", "hit workload.resumed 1"
 QUEUE = {"name": "exactly-once", "queue": True}
+RETRIES = {"name": "exactly-once", "retries": True}
+RETRIED_LOG = {"name": "prefix", "retries": True}
 WITHIN = {"name": "within", "absolute": 0.5}
 TABLES = {"name": "tables", "tables": {"t": "prefix"}}
 
@@ -62,6 +64,10 @@ IN_FLIGHT = [
     # The contract, the item in flight at the kill, those before it and those of the second life; what may come back.
     ("exactly-once", 1, [0], [7, 8], [[0, 7, 8], [0, 1, 7, 8]]),
     ("exactly-once", 1, [0], [1, 8], [[0, 1, 8], [0, 1, 1, 8]]),  # Not recovered, and so stored once more.
+    (RETRIES, 1, [0], [1, 8], [[0, 1, 8]]),
+    (RETRIES, 1, [0], [0, 8], [[0, 8], [0, 1, 8]]),
+    (RETRIED_LOG, 1, [0], [1, 8], [[0, 1, 8]]),
+    (RETRIED_LOG, 1, [0], [0, 1, 8], [[0, 1, 8]]),
     ("at-least-once", 1, [0], [7], [[0, 7], [0, 1, 1, 7]]),
     ("at-most-once", 1, [0], [7], [[0, 7], [0, 1, 7], []]),
     ("prefix", 1, [0], [7, 8], [[0, 7, 8], [0, 1, 7, 8]]),
@@ -139,13 +145,26 @@ def test_a_trace_without_a_second_life() -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "again"), [("exactly-once", True), ("prefix", True), ("counter", False), ("transactions", False)]
+    ("contract", "again"),
+    [("exactly-once", True), ("prefix", True), ("counter", False), ("transactions", False), (RETRIES, False)],
 )
-def test_items_stored_again(contract: str, again: bool) -> None:
+def test_items_stored_again(contract: Any, again: bool) -> None:
     """A second life that stores what recovery had returned says nothing, where items are stored one by one."""
     item: Item = [["k", 0]] if contract == "transactions" else 0
     _, _, problem = completed(two_lives(stored(item), stored(item)), [item], contract)
     assert problem.startswith("resume attempted what recovery had returned before: 0") is again
+
+
+@pytest.mark.parametrize("contract", [RETRIES, RETRIED_LOG])
+def test_a_retry_of_what_was_in_flight_at_the_kill(contract: Any) -> None:
+    """Recovery had returned it, and it was sent again: it must be there once, whichever of both tries took effect."""
+    trace, _, problem = completed(two_lives([*stored(0), "attempt 1"], stored(1, 7)), [0, 1], contract)
+    assert problem == ""
+    promises = promises_before(trace, len(trace.operations), Recording("n", "ext4", "none", 0, Path("t")))
+    assert judge_safely(contract_named(contract), promises, [0, 1, 7]) is None
+    for items, verdict in (([0, 1, 1, 7], Verdict.DUPLICATE), ([0, 7], Verdict.HOLE), ([0, 1], Verdict.LOSES)):
+        violation = judge_safely(contract_named(contract), promises, items)
+        assert violation and violation.verdict is verdict
 
 
 @contextmanager
@@ -160,8 +179,8 @@ def checker_of(plan: Plan) -> Iterator[Checker]:
         yield checker
 
 
-def run(toy: str, report: Path, **changes: object) -> PowerExperiment:
-    plan = Plan(target=f"{TOYS}:{toy}", filesystems=("posix",), budget=60, report=report, **changes)  # type: ignore[arg-type]
+def run(toy: str, report: Path, module: str = TOYS) -> PowerExperiment:
+    plan = Plan(target=f"{module}:{toy}", filesystems=("posix",), budget=60, report=report)
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)
         experiment.restarts = 1
@@ -251,6 +270,16 @@ def test_right_ones_are_safe(toy: str, tmp_path: Path) -> None:
     assert any(
         "and in 1 restart that went on, nothing synced since the kill" in note for note in experiment.details["notes"]
     )
+
+
+@pytest.mark.experiment
+@pytest.mark.usefixtures("fuse")
+@pytest.mark.parametrize(("toy", "verdict"), [("Retries", ""), ("RetriesTwice", "duplicate")])
+def test_a_client_that_retries(toy: str, verdict: str, tmp_path: Path) -> None:
+    """It sends again what recovery had returned: such a restart is judged, and a request that is carried out twice is found."""
+    experiment = run(toy, tmp_path / "report", module="tests.scenarios.retrying_systems")
+    assert {*verdict.split()} == {result.verdict.value for result in experiment.ordered()} - {"safe"}
+    assert {result.verdict.value for result in restarts(experiment)} >= {*verdict.split()}
 
 
 @pytest.mark.slow

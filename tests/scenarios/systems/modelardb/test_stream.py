@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from crashmatrix.scenarios.systems.modelardb.stream import END, SCHEMA, CutShort, NoSchema, message, pieces, read
+from crashmatrix.scenarios.systems.modelardb.stream import END, SCHEMA, CutShort, NoSchema, Torn, message, pieces, read
 
 BATCH = pa.RecordBatch.from_pylist([{"number": 1, "series": "a", "row": 0, "value": b"x" * 100}], schema=SCHEMA)
 WHOLE = message(None) + message(BATCH) * 2
@@ -38,3 +38,21 @@ def test_a_cut_within_a_message() -> None:
         assert len(pa.ipc.open_stream(WHOLE).read_all().to_batches()) == 2
     with pytest.raises(NoSchema):
         list(read(b"", checked=True))
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_message_that_is_there_in_part(checked: bool) -> None:
+    """Zeros in place of any part are the end, or `Torn`: arrow has many errors. Only the checksum tells another batch."""
+    last = len(WHOLE) - len(message(BATCH))
+    ends = set()
+    for begin in range(last, len(WHOLE), 4):
+        for end in {begin + 4, begin + 64, len(WHOLE)}:
+            torn = WHOLE[:begin] + bytes(min(end, len(WHOLE)) - begin) + WHOLE[end:]
+            found: list[pa.RecordBatch] = []
+            try:
+                found.extend(read(torn, checked=checked))
+                ends.add("none" if len(found) == 1 else "same" if found[1].equals(BATCH) else "other")
+            except Torn:
+                ends.add("torn")
+            assert found[0].equals(BATCH)
+    assert ends == {"none", "same", "torn", *([] if checked else ["other"])}

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from crashmatrix import Promises, UsageError
-from crashmatrix.scenarios.target.contracts.history import Budget, operations
+from crashmatrix.scenarios.target.contracts.history import Budget, operations, requests
 
 TABLE = [
     ("attempt 1|ack 1|attempt 2", [(0, 1), (2, math.inf)]),
@@ -36,6 +36,19 @@ def test_what_was_there_at_first_precedes_all() -> None:
     first, second, attempt = operations(["x", "y"], Promises.parse(b"attempt 1\n").events)
     assert first.precedes(second) and second.precedes(attempt) and not attempt.precedes(first)
     assert first.acknowledged and second.acknowledged
+
+
+def test_tries_of_one_request() -> None:
+    """They are one attempt, from the first one's beginning to the first acknowledgement; else to where the last one may end."""
+    journal = "attempt 7|fail 7|attempt 8|ack 8|attempt 7|ack 7|attempt 7|ack 7|attempt 9|fail 9|attempt 9|"
+    found = requests(operations([6, 8], Promises.parse(journal.replace("|", "\n").encode()).events))
+    told = [(each.item, each.start, each.end, each.acknowledged, each.failed) for each in found]
+    assert told == [
+        (6, -2, -2, True, False),
+        (8, -1, -1, True, False),
+        (7, 0, 5, True, False),
+        (9, 8, math.inf, False, True),
+    ]
 
 
 def test_a_search_has_a_limit() -> None:

@@ -48,6 +48,17 @@ def test_table(journal: str, recovered: list[Item], expected: str) -> None:
     assert found_in(Latest(), journal, recovered, expected) == [expected] * bool(expected)
 
 
+def test_a_value_that_was_there_is_stored_again() -> None:
+    """This is right: it is there then. Only a second life that does nothing else says nothing."""
+    there: list[Item] = [["a", 1], ["b", 2]]
+    journal = b'attempt ["a",1]\nack ["a",1]\n'
+    assert Latest().stored_again(Promises.parse(journal, there)) == ['["a",1]']
+    more = Promises.parse(journal + b'attempt ["b",3]\nack ["b",3]\n', there)
+    assert Latest().stored_again(more) == []
+    assert Latest().judge(more, [["a", 1], ["b", 3]]) == []
+    assert Latest().judge(more, there)
+
+
 def test_a_deletion_is_not_recovered() -> None:
     """Recovery returns keys that are there; a deletion among them is the target's mistake."""
     with pytest.raises(UsageError, match=r"recovery must return items \[key, value\]"):

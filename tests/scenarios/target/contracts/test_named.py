@@ -34,6 +34,14 @@ def test_parameters(given: dict[str, Any], contract: Contract) -> None:
     assert name_of(given) == given["name"]
 
 
+@pytest.mark.parametrize("name", ["exactly-once", "at-least-once", "at-most-once", "prefix"])
+def test_retries(name: str) -> None:
+    """An item that is attempted again is the same one, if the table says so."""
+    plain, retried = contract_named(name), contract_named({"name": name, "retries": True})
+    assert type(plain) is type(retried)
+    assert [vars(contract)["retries"] for contract in (plain, retried)] == [False, True]
+
+
 def test_tables() -> None:
     """The contract of a table may have parameters of its own."""
     found = contract_named({"name": "tables", "tables": {"a": "latest", "b": {"name": "within", "absolute": 2}}})
@@ -54,9 +62,14 @@ def test_tables() -> None:
         ({"name": "within", "absolute": -1}, "contract 'within': absolute is wrong: "),
         ({"name": "within", "bound": 1}, "contract 'within': bound is wrong: "),
         ({"name": "latest", "queue": True}, "contract 'latest' has no parameter 'queue'; there are: none"),
+        ({"name": "latest", "retries": True}, "contract 'latest' has no parameter 'retries'; there are: none"),
+        (
+            {"name": "exactly-once", "queue": True, "retries": True},
+            "a queue takes no retries: a job may be done before",
+        ),
         (
             {"name": "exactly-once", "absolute": 1},
-            "contract 'exactly-once' has no parameter 'absolute'; there are: queue",
+            "contract 'exactly-once' has no parameter 'absolute'; there are: queue, retries",
         ),
         ({"name": "tables", "tables": {"a": "always"}}, "contract 'tables': tables.a is wrong: "),
         ({"name": "tables", "tables": {"a": {"name": "within"}}}, "contract 'within' needs parameters"),

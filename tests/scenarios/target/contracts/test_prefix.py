@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from crashmatrix import Item, Promises, UsageError
-from crashmatrix.scenarios.target.contract import Prefix
+from crashmatrix.scenarios.target.contract import ExactlyOnce, Prefix
 from crashmatrix.scenarios.target.contracts import prefix
 from crashmatrix.scenarios.target.contracts.history import Budget
 from tests.scenarios.target.contracts.oracle import History, histories, logs
@@ -46,6 +46,32 @@ TABLE: list[tuple[str, list[Item], str]] = [
 ]  # fmt: skip
 
 
+RETRIED: list[tuple[str, list[Item], str]] = [
+    ("attempt 1|fail 1|attempt 1|ack 1|attempt 2|ack 2", [1, 2], ""),
+    ("attempt 1|fail 1|attempt 1|ack 1|attempt 2|ack 2", [1, 1, 2], "duplicate: "),
+    ("attempt 1|ack 1|attempt 2|ack 2|attempt 1|ack 1", [1, 2], ""),
+    ("attempt 1|ack 1|attempt 2|ack 2|attempt 1|ack 1", [2, 1], "reordered: no prefix"),
+    ("attempt 1|ack 1|attempt 2|ack 2|attempt 1|ack 1", [1, 2, 1], "duplicate: "),
+    # it had no answer, and the client went on: each try may be the one that took effect
+    *((f"attempt:v 1{failed}|attempt:v 2|ack:v 2|attempt:v 1|ack:v 1|attempt:v 3|ack:v 3", found, "")
+      for failed in ("", "|fail:v 1") for found in ([1, 2, 3], [2, 1, 3])),
+    ("attempt 1|attempt 2|ack 2|attempt 1|ack 1|attempt 3|ack 3", [2, 3], "hole: acknowledged, but gone: 1"),
+    ("attempt 1|attempt 2|ack 2|attempt 1|ack 1|attempt 3|ack 3", [2, 3, 1], "reordered: no order of the attempts"),
+    # the last try is in flight
+    ("attempt:v 1|attempt:v 2|ack:v 2|attempt:v 1", [2], ""),
+    ("attempt:v 1|attempt:v 2|ack:v 2|attempt:v 1", [2, 1], ""),
+    ("attempt:v 1|attempt:v 2|ack:v 2|attempt:v 1", [1, 2], ""),
+    ("attempt:v 1|attempt:v 2|ack:v 2|attempt:v 1", [1, 2, 1], "duplicate: "),
+    ("attempt 1|fail 1|attempt 1|fail 1|attempt 2|ack 2", [2], ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("journal", "recovered", "expected"), RETRIED)
+def test_retries(journal: str, recovered: list[Item], expected: str) -> None:
+    """Equal items are one request: it comes back once, where one of its tries may have taken effect."""
+    assert found_in(Prefix(retries=True), journal, recovered, expected)[:1] == [expected] * bool(expected)
+
+
 @pytest.mark.parametrize(("journal", "recovered", "expected"), TABLE)
 def test_table(journal: str, recovered: list[Item], expected: str) -> None:
     """The items that came back are the beginning of some order of the attempts."""
@@ -69,6 +95,15 @@ def test_agrees_with_brute_force(history: History, data: st.DataObject) -> None:
     reachable = {tuple(log) for log in logs(history)}
     drawn = data.draw(st.lists(st.integers(0, 3), max_size=5).map(tuple) | st.sampled_from(sorted(reachable)))
     assert (not Prefix().judge(history.promises, [*drawn])) == (drawn in reachable)
+
+
+@settings(deadline=None, max_examples=100)
+@given(histories(st.integers(0, 2)), st.data())
+def test_retries_that_brute_force_explains(history: History, data: st.DataObject) -> None:
+    """A log that keeps each item once, whichever try came first, is accepted."""
+    log = data.draw(st.sampled_from(sorted({tuple(dict.fromkeys(log)) for log in logs(history)})))
+    assert Prefix(retries=True).judge(history.promises, [*log]) == []
+    assert ExactlyOnce(retries=True).judge(history.promises, [*log]) == []
 
 
 @settings(deadline=None, max_examples=100)

@@ -50,6 +50,15 @@ def test_a_writer_that_overlaps_itself_in_another_table_is_several() -> None:
     assert BOTH.judge(promises, [MAP, ["log", 8]]) == []
 
 
+def test_a_table_that_was_stored_again() -> None:
+    """Each table says whether equal items may be one; a map that is stored again beside them says nothing else."""
+    lines = b'attempt ["map",["a",1]]\nattempt ["log",7]\nattempt ["log",8]\n'
+    life = Promises.parse(lines, [MAP, ["log", 7]])
+    assert BOTH.stored_again(life) == ['["log",7]']
+    assert Tables({"map": Latest(), "log": Prefix(retries=True)}).stored_again(life) == []
+    assert BOTH.stored_again(Promises.parse(b"attempt 7\n")) == []  # The check refuses it.
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [(["other", 1], "no contract for table 'other'; there are map, log"), (7, r"needs items \[table, item\]")],
