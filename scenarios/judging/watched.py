@@ -37,20 +37,30 @@ _CUTS_IN_RECOVERY = 2
 
 
 def crash_at(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> See:
-    """Watch a process tree, which is copied, or killed, as one."""
+    """Watch a process tree, which is copied, or killed, as one; at a hit that is in both, it is copied and then killed."""
+
+    def die(tree: ProcessTree) -> None:
+        tree.kill()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def see(hit: Hit, tree: ProcessTree, bring_about: Callable[[], None]) -> None:
-        if hit == kill:
+        copied = hit in watch if watch is not None else hit == kill or _is_copied_in_recovery(hit)
+        if copied or hit == kill:
             bring_about()
-            tree.kill()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if hit in watch if watch is not None else hit[1] <= _CUTS_IN_RECOVERY or not hit[0].endswith(CUT):
-            bring_about()
+        if copied:
             with tree.frozen():
                 channel.send(hit)
                 stop_here()
+                if hit == kill:  # Before anything goes on: what is left is what was copied.
+                    die(tree)
+        elif hit == kill:
+            die(tree)
 
     return see
+
+
+def _is_copied_in_recovery(hit: Hit) -> bool:
+    return hit[1] <= _CUTS_IN_RECOVERY or not hit[0].endswith(CUT)
 
 
 def run_watched_system(

@@ -6,6 +6,10 @@
 
 A few bytes around those seen to vary vary, too: a random number has some byte in common with the next one. So ranges are
 widened to whole words of `_WORD` bytes, and joined across gaps of `_GAP`.
+
+A log defeats this: a word with few values may be the same in a handful of runs, and another one in the next. So may memory that a
+program writes without having set it. Such contents still have one form (`of_one_form`): text has as many lines, other bytes are
+as many.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import AnyStr
 
-__all__ = ["alike", "shared_start"]
+__all__ = ["alike", "of_one_form", "shared_start"]
 
 _TOKEN = re.compile(rb"\w+")
 _WORD, _GAP = 4, 8
@@ -29,13 +33,27 @@ def alike(left: bytes, shown: bytes, others: Sequence[bytes]) -> bool:
         return True
     if all(other == shown for other in others):
         return False
-    if b"\0" not in shown and len(shown) <= _TEXT_BYTES_MAX:
+    if _is_text(shown):
         texts = [_TOKEN.split(content) for content in (shown, *others)]
         if len(set(map(tuple, texts))) == 1:  # The same but for words.
             return _TOKEN.split(left) == texts[0] and _same_words(left, shown, others)
     if len({len(content) for content in (shown, *others)}) == 1:
         return len(left) == len(shown) and _within(_differing(left, shown), _varying(shown, others))
     return _same_ends(left, shown, others)
+
+
+def of_one_form(left: bytes, shown: bytes, others: Sequence[bytes]) -> bool:
+    """Whether contents vary, and one more is of the form of all of them; if that varies, too, nearly so."""
+    contents = [shown, *others]
+    if all(other == shown for other in others) or (_is_text(shown) and not _is_text(left)):
+        return left == shown
+    sizes = [content.count(b"\n") if _is_text(shown) else len(content) for content in (left, *contents)]
+    least, most = min(sizes[1:]), max(sizes[1:])
+    return least - (most - least) <= sizes[0] <= most + (most - least)
+
+
+def _is_text(content: bytes) -> bool:
+    return b"\0" not in content and len(content) <= _TEXT_BYTES_MAX
 
 
 def _same_words(left: bytes, shown: bytes, others: Sequence[bytes]) -> bool:

@@ -6,7 +6,7 @@ A folder that a killed process left agrees with the one shown if it differs from
     names       a name that is another one in another run may be a third one here, if it begins and ends as those do. Names that
                 are in some runs only may be missing
     entries     permissions, owner, attributes, content, or the target of a link may differ where they differ among the runs;
-                of a file, only those bytes or words (`masks`)
+                of a file, only those bytes or words (`masks`), or, if contents are compared by their form only, all of it
     one file    the same names are one file, unless that differs among the runs
     promises    the same number of attempts and acknowledgements, in the same order; items may differ where they differ there.
                 Items that were there before, such as those that a second life begins with, count as the contract counts them:
@@ -23,13 +23,16 @@ from dataclasses import dataclass
 
 from crashmatrix.scenarios.judging.second_recovery import same_items
 from crashmatrix.scenarios.judging.snapshots.tree import DIRECTORY, FILE, LINK, ROOT, Entry, Tree
-from crashmatrix.scenarios.kill.masks import alike, shared_start
+from crashmatrix.scenarios.kill.masks import alike, of_one_form, shared_start
 from crashmatrix.scenarios.target.contract import Contract
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
 __all__ = ["difference", "same_promises"]
 
 Entries = Mapping[str, Entry]
+_Compared = Callable[[bytes, bytes, Sequence[bytes]], bool]
+"""Whether a content may stand for the one shown, since others vary."""
+
 Pairs = dict[str, str]
 """Paths of the folder shown, each with the path in another folder that stands in its place."""
 
@@ -48,17 +51,21 @@ def same_promises(left: Promises, shown: Promises, others: Sequence[Promises], c
     )
 
 
-def difference(left: Tree, shown: Tree, others: Sequence[Tree], content: Callable[[str], bytes]) -> str:
+def difference(
+    left: Tree, shown: Tree, others: Sequence[Tree], content: Callable[[str], bytes], by_form: bool = False
+) -> str:
     """Return the first path at which a folder differs from the one shown, otherwise than in passing; empty if none.
 
     Args:
         content: the content of a file, by its digest.
+        by_form: whether files whose contents vary among the runs need only have the form of these.
     """
     if left.digest == shown.digest:
         return ""
     if left.unusable or shown.unusable or not others:
         return (left.difference(shown) or [ROOT])[0] or ROOT
-    return _Comparison(left, shown, [other for other in others if not other.unusable], content).first()
+    compared = of_one_form if by_form else alike
+    return _Comparison(left, shown, [other for other in others if not other.unusable], content, compared).first()
 
 
 @dataclass
@@ -70,7 +77,10 @@ class _Other:
 
 
 class _Comparison:
-    def __init__(self, left: Tree, shown: Tree, others: Sequence[Tree], content: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, left: Tree, shown: Tree, others: Sequence[Tree], content: Callable[[str], bytes], compared: _Compared
+    ) -> None:
+        self._compared = compared
         self._left, self._shown, self._content = dict(left.entries), dict(shown.entries), content
         self._others = [_paired(self._shown, dict(other.entries)) for other in others]
         self._names, self._names_shown = _by_folder(self._left), _by_folder(self._shown)
@@ -158,7 +168,7 @@ class _Comparison:
         if mine.content == one.content:
             return True
         if one.kind == FILE:
-            return alike(
+            return self._compared(
                 self._content(mine.content),
                 self._content(one.content),
                 [self._content(each.content) for each in others],

@@ -6,7 +6,9 @@ took other steps. Recovery runs in the very folder that the killed process left:
 nothing about copies, and each snapshot is judged as a copy.
 
 Two runs of a workload are rarely the same to the byte: temporary names are random, and lock files hold process ids. So
-promises and folders may differ where undisturbed runs differ, too (`passing`). A copy of a folder may list its files in another
+promises and folders may differ where undisturbed runs differ, too (`passing`). A word of a log may have been the same in all
+of these by chance. So a file whose content varies among them needs only its form, if one more run, of which a snapshot is
+taken right before it is killed, leaves byte for byte what that shows. A copy of a folder may list its files in another
 order. So a recovery that takes them as they come may be killed after other steps than the snapshot shows. It is killed once
 more, in a copy, and has to leave what the snapshot shows then.
 """
@@ -14,15 +16,17 @@ more, in a copy, and has to leave what the snapshot shows then.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
+from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.tasks.judge_state import trees_of
 from crashmatrix.scenarios.judging.tasks.pool import Task
@@ -33,11 +37,16 @@ from crashmatrix.scenarios.kill.plan import END, RESUMED, SAMPLE_MIN, SAMPLE_SHA
 from crashmatrix.scenarios.kill.profile import Prepared
 from crashmatrix.scenarios.kill.reruns import RERUNS_MAX, Reruns
 from crashmatrix.scenarios.kill.second_lives import crash_again
+from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.result import JobResult, Returned, was_killed
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
+from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["RealKills", "crash"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _MISSED = Checked(Verdict.UNKNOWN, "the kill did not come about")
 _NOT_KILLED = ", but returned"
@@ -100,6 +109,8 @@ class RealKills:
     sample_min: int = SAMPLE_MIN
     _passing: set[CrashPath] = field(init=False, default_factory=set)
     """Where a killed run differed from its snapshot in passing only."""
+    _by_form: set[CrashPath] = field(init=False, default_factory=set)
+    """Where a killed run left other contents in files that vary, even where these had not been seen to vary."""
     _copies_only: set[CrashPath] = field(init=False, default_factory=set)
     """Where a copy of the folder broke a promise, and the folder itself did not."""
     _as_listed: set[CrashPath] = field(init=False, default_factory=set)
@@ -134,6 +145,12 @@ class RealKills:
             explored.notes.append(
                 f"{counted(len(self._passing), 'killed run')} differed from the snapshot only where undisturbed runs "
                 "differ, too, such as in random names and ids of processes"
+            )
+        if self._by_form:
+            explored.notes.append(
+                f"in {counted(len(self._by_form), 'killed run')}, a file that varies between undisturbed runs differed in other "
+                "places, too, as logs do; it was compared by its length or number of lines only. Further runs, of which a "
+                "snapshot was taken right before they were killed, left what that shows, byte for byte"
             )
         if self._copies_only:
             explored.notes.append(
@@ -186,28 +203,50 @@ class RealKills:
             if not (different := self._otherwise(state, shown, others)):
                 self._passing.update({path} if others else ())
                 return ""
-        if path[1:] and RESUMED not in path and self._agrees_in_copies(path, shown, others):
+        if RESUMED in path:
+            return different
+        by_form = self._leaves_what_was_seen(path)
+        if by_form and not self._otherwise(state, shown, others, by_form):
+            self._by_form.add(path)
+            return ""
+        if path[1:] and self._agrees_in_copies(path, shown, others, by_form):
             self._as_listed.add(path)
             return ""
         return different
 
-    def _agrees_in_copies(self, path: CrashPath, shown: CrashState, others: Sequence[CrashState]) -> bool:
+    def _leaves_what_was_seen(self, path: CrashPath) -> bool:
+        """Whether one more run that is killed leaves exactly what a snapshot of this very run showed right before."""
+        folder, seen = self.exploration.checker.folder(), list[Snapshot]()
+        try:
+            state = crash(self.exploration.checker, self.prepared, path, folder, False, seen)
+        finally:
+            remove_tree(folder)
+        if not isinstance(state, CrashState) or not seen or seen[-1].hit != path[-1]:
+            return False
+        return seen[-1].tree.digest == state.tree.digest
+
+    def _agrees_in_copies(
+        self, path: CrashPath, shown: CrashState, others: Sequence[CrashState], by_form: bool
+    ) -> bool:
         """Whether a recovery that begins with a copy, as that of the snapshot does, leaves what the snapshot shows."""
         folder = self.exploration.checker.folder()
         try:
             state = crash(self.exploration.checker, self.prepared, path, folder, True)
         finally:
             remove_tree(folder)
-        return isinstance(state, CrashState) and not self._otherwise(state, shown, others)
+        return isinstance(state, CrashState) and not self._otherwise(state, shown, others, by_form)
 
-    def _otherwise(self, state: CrashState, shown: CrashState, others: Sequence[CrashState]) -> str:
+    def _otherwise(
+        self, state: CrashState, shown: CrashState, others: Sequence[CrashState], by_form: bool = False
+    ) -> str:
         contract = self.exploration.checker.contract
         if not same_promises(state.promises, shown.promises, [other.promises for other in others], contract):
             return "the killed process had promised something else than the one whose snapshot was taken"
         if state.resumed:  # Two workloads left the same bytes; whether two second lives do is not known.
             return ""
         checker = self.exploration.checker
-        place = difference(state.tree, shown.tree, [other.tree for other in others], checker.store.content)
+        trees = [other.tree for other in others]
+        place = difference(state.tree, shown.tree, trees, checker.store.content, by_form)
         if place and checker.difference(state.tree, shown.tree):
             return f"the killed process left another folder than the snapshot shows: {place}"
         return ""
@@ -220,27 +259,35 @@ def _unlike(killed: _Killed, before: Verdict) -> Checked:
 
 
 def crash(
-    checker: Checker, prepared: Prepared, path: CrashPath, folder: Path, in_copies: bool = False
+    checker: Checker,
+    prepared: Prepared,
+    path: CrashPath,
+    folder: Path,
+    in_copies: bool = False,
+    seen: list[Snapshot] | None = None,
 ) -> CrashState | Checked:
     """Kill for real along ``path``, in ``folder``; returns what is left in its ``root``, or why no kill happened.
 
     Args:
         in_copies: whether each recovery begins with a copy of what the kill before it left.
+        seen: gets snapshots of the run that the last kill ends; the last one is taken right before.
     """
     root, journal = folder / ROOT_NAME, folder / "journal"
     checker.store.restore(prepared.tree, root)
     first = path[: path.index(RESUMED)] if RESUMED in path else path
     for depth, hit in enumerate(first):
         kill = None if hit == END else hit
+        into = seen if depth == len(path) - 1 else None
         if depth == 0:
-            result: JobResult[object] = checker.run(work.workload, root, journal, (), kill)
+            watch = () if kill is None or into is None else {kill}
+            result: JobResult[object] = _run(checker, into, work.workload, root, journal, watch, kill)
         elif unusable := (left := checker.store.capture(root)).unusable:
             return Checked(*unusable)
         else:
             if in_copies:
                 remove_tree(root)
                 checker.store.restore(left, root)
-            result = checker.run(work.recover, root, False, kill)
+            result = _run(checker, into, work.recover, root, into is not None, kill)
         if kill is not None and not was_killed(result):
             why = f"was to be killed at {hit[0]}@{hit[1]}, but {result}"
             return Checked(Verdict.UNKNOWN, why, unmet=isinstance(result, Returned))
@@ -248,3 +295,19 @@ def crash(
         return crash_again(checker, folder, path[-1])
     written = read_file(journal)
     return CrashState(checker.store.capture(root), Promises.parse(written, prepared.items))
+
+
+def _run(
+    checker: Checker,
+    seen: list[Snapshot] | None,
+    function: Callable[[Channel, Target, Path, *Ts], T],
+    root: Path,
+    *args: *Ts,
+) -> JobResult[T]:
+    """Run a job to its end; with ``seen``, take a snapshot at each hit that it reports."""
+    if seen is None:
+        return checker.run(function, root, *args)
+    seconds_max = 10 * checker.system.seconds_max
+    job = checker.jobs.start(function, checker.target, root, *args, seconds_max=seconds_max, view=checker.view(root))
+    snapshot_job(job, checker.store, root, seen)
+    return job.wait()

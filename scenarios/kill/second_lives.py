@@ -1,10 +1,12 @@
 """Life after the crash, for a system that says how to go on: it is resumed from what recoveries led to, and crashed again.
 
 1. of the folders that recoveries from safe states led to, all are taken, or a share: those first that have other names than
-   the ones before, other empty files, other changes by recovery, or that come from a crash at another place
+   the ones before, other empty files, other changes by recovery, or that come from a crash at another place, or after another
+   number of items: the only file may be of one size, with two places in it that take turns
 2. the system is resumed there, in a process of its own: it stores new items. Some of these lives are watched: a snapshot is
    taken at each hit
-3. the end of each second life is judged, as after a clean restart, and so are the crashes in those watched, or a drawn share
+3. the end of each second life is judged, as after a clean restart, and so are the crashes in those watched, or a share. Among
+   crashes that left one folder, the last one comes first, since the most is owed there; each step of a life's first items, too
 
 A path reads ``kill:wal.append.before_sync@3+workload.resumed@1+workload.end@1``: killed there, recovered, resumed, and in
 order to the end.
@@ -28,24 +30,32 @@ from crashmatrix.scenarios.judging.snapshots.tree import Tree, folded
 from crashmatrix.scenarios.judging.tasks.pool import Task
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration
-from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, choose
+from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath
 from crashmatrix.scenarios.processes.result import JobResult, Returned, was_killed
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.contract import Violation
 
-__all__ = ["KILLS_MIN", "LIVES_MIN", "WATCHED_MAX", "Life", "SecondLives", "crash_again"]
+__all__ = ["KILLS_MIN", "LIVES_MIN", "Life", "SecondLives", "crash_again"]
 
 LIVES_MIN, LIVES_SHARE = 16, 0.03
 """How many recovered folders get a second life at most: this many at least, or this share of the distinct states judged."""
 
-WATCHED_MAX = 2
-"""How many second lives are watched: at each hit a snapshot is taken."""
+WATCHED_MIN, WATCHED_SHARE = 2, 0.25
+"""How many second lives are watched: this many at least, or this share of the crashes in them that are judged at most. At each
+hit of these lives a snapshot is taken."""
 
 SEARCHED = 16
 """How many second lives are judged at a time in search of a bug that is known to be there."""
 
-KILLS_MIN, KILLS_SHARE = 12, 0.02
-"""How many distinct crashes in second lives are judged at most: this many at least, or this share of the distinct states."""
+KILLS_MIN, KILLS_SHARE, KILLS_OF_BUDGET = 12, 0.02, 0.015
+"""How many distinct crashes in second lives are judged at most: this many at least, or this share of the distinct states; or this
+share of the budget, but not more than there are distinct states."""
+
+_FIRST_EVENTS = 4
+"""Up to this line of a second life's journal, crashes differ by the line: its first two items."""
+
+_TURNS = 4
+"""Crashes differ by the number of items before them, modulo this: two keys may each have two places that take turns."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,8 @@ class SecondLives:
         # The first ones follow early crashes. After one with few promises, there is little that can go wrong.
         late = max(chosen, key=lambda path: len(explored.states[path].promises.events), default=None)
         late_first = sorted(chosen, key=lambda path: path != late)
-        self._watched = {*(chosen if everywhere else late_first[:WATCHED_MAX])}
+        watched = max(WATCHED_MIN, round(WATCHED_SHARE * self._room_for_kills()))
+        self._watched = {*(chosen if everywhere else late_first[:watched])}
         size = SEARCHED if explored.options.until_broken else max(1, len(chosen))
         for part in _parts(chosen, size):
             self._go_on({path: recovered[path] for path in part})
@@ -192,12 +203,21 @@ class SecondLives:
         """The kind of a second life before it begins: its parts, in the order in which they count."""
         changed = folded(self.exploration.states[path].tree.difference(recovered.tree))
         _, line = self.exploration.places.get(path[-1], ("", ""))
-        return recovered.tree.shape, changed, f"{path[-1][0]} {line}"
+        return recovered.tree.shape, changed, f"{path[-1][0]} {line}", self._turn(path)
+
+    def _turn(self, path: CrashPath) -> str:
+        return str(len(self.exploration.states[path].promises.events) // 2 % _TURNS)
 
     def _room(self, least: int, share: float) -> int:
         if self._at_most is not None:
             return self._at_most
         return max(least, round(share * len(self.exploration.checked)))
+
+    def _room_for_kills(self) -> int:
+        if self._at_most is not None:
+            return self._at_most
+        of_budget = round(KILLS_OF_BUDGET * self.exploration.options.shard.share(self.exploration.budget))
+        return max(self._room(KILLS_MIN, KILLS_SHARE), min(of_budget, len(self.exploration.checked)))
 
     def _note(self, path: CrashPath, recovered: Recovered, life: Life) -> None:
         """Let the exploration know the states of a second life; report one that has no end to judge."""
@@ -219,16 +239,27 @@ class SecondLives:
         kills = {
             (*path, RESUMED, hit): state for path in paths for hit, state in self.lives[path].states.items()
         }  # fmt: skip
-        first = {state.key: path for path, state in reversed(kills.items())}
+        last = [path for before in paths for path in self._last_of_each_folder(before)]
+        first = {kills[path].key: path for path in reversed([*last, *kills])}
         every = explored.options.until_broken and self._at_most is None
-        room = len(first) if every else self._room(KILLS_MIN, KILLS_SHARE)
-        drawn = choose(
-            {path: path[-1][0] for path in first.values()}, room, f"{explored.options.seed} kills in second lives"
-        )
-        keys = {kills[path].key for path in drawn}
+        room, seed = len(first) if every else self._room_for_kills(), f"{explored.options.seed} kills in second lives"
+        keys = set[str]()
+        for some in ({*last}, {*kills} - {*last}):
+            kinds = {path: self._kind_of_kill(path, kills[path]) for path in first.values() if path in some}
+            keys |= {kills[path].key for path in second_life.varied(kinds, room - len(keys), seed)}
         level |= {path: state for path, state in kills.items() if state.key in keys}
         explored.paths += level
         explored.judge_level(level)
+
+    def _last_of_each_folder(self, path: CrashPath) -> Iterator[CrashPath]:
+        """For each folder that crashes in a life left, the last one. The beginning and the end of the life are judged anyway."""
+        life = self.lives[path]
+        last = {state.tree.digest: (*path, RESUMED, hit) for hit, state in life.states.items()}
+        judged = {life.end.tree.digest, self.exploration.states[*path, RESUMED].tree.digest}
+        return (crash for digest, crash in last.items() if digest not in judged)
+
+    def _kind_of_kill(self, path: CrashPath, state: CrashState) -> tuple[str, ...]:
+        return f"{path[-1][0]} {min(len(state.promises.events), _FIRST_EVENTS)}", self._turn(path[:-2])
 
     def account(self) -> None:
         """Say in the exploration's notes and details what was done; second lives without any promise are ``unknown``."""

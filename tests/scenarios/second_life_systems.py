@@ -232,6 +232,55 @@ class StoresNothingSynced(GoesOnSynced):
         return
 
 
+class TakesTurns(SystemUnderTest):
+    """Wrong: each key has two slots in a table of one size, written in turn, but each process begins with the first one again."""
+
+    failpoints_suffice = True
+    contract = "latest"
+    right = False
+
+    def prepare(self, root: Path) -> None:
+        (root / "table").write_bytes(bytes(4 * 21))
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        self._store(root, journal, range(9))
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        self._store(root, journal, range(100, 104))
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        newest = [max(self._slots(root)[key : key + 2]) for key in (0, 2)]
+        return [[f"k{key}", value] for key, (number, value) in enumerate(newest) if number]
+
+    def _store(self, root: Path, journal: Journal, items: range) -> None:
+        for count, item in enumerate(items):
+            first, slots = item % 2 * 2, self._slots(root)
+            turn = count // 2 % 2
+            if self.right:
+                turn = int(slots[first] > slots[first + 1])
+            number = max(slots[first : first + 2])[0] + 1
+            with journal.attempt([f"k{item % 2}", item]), (root / "table").open("r+b", buffering=0) as file:
+                file.seek((first + turn) * 21)
+                file.write(b"%07d" % number)
+                BETWEEN.hit()
+                file.write(b"%07d%07d" % (item, number * 1000 + item))
+
+    def _slots(self, root: Path) -> list[tuple[int, int]]:
+        """Number and value of each slot, both zero of one that is torn."""
+        table = (root / "table").read_bytes()
+        slots = [
+            [int(table[at + part : at + part + 7].strip(b"\0") or b"0") for part in (0, 7, 14)]
+            for at in range(0, 84, 21)
+        ]
+        return [(number, value) if check == number * 1000 + value else (0, 0) for number, value, check in slots]
+
+
+class TakesTurnsRightly(TakesTurns):
+    """Right: the older slot is written."""
+
+    right = True
+
+
 class GoesOnElsewhere(GoesOnSynced):
     """Wrong after a kill: recovery syncs nothing of what it read. Life goes on in another file; a gap before that is damage."""
 

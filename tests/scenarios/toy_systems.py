@@ -343,6 +343,31 @@ class Random(Store):
         super().put(root, item)
 
 
+class Chatty(SystemUnderTest):
+    """Right, and keeps a note of random words beside its file. Most words are the same in a handful of runs, by chance."""
+
+    failpoints_suffice = True
+    contract = "latest"
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(3):
+            with journal.attempt(["k", item]):
+                words = ["slow" if random.random() < 0.02 else "fast" for _ in range(200)]
+                (root / "note").write_text(f"{os.urandom(4).hex()} {' '.join(words)}\n")
+                (root / "new").write_text(str(item))
+                (root / "new").replace(root / "k")
+                BEFORE_WRITE.hit()
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return [["k", int((root / "k").read_text())]] if (root / "k").exists() else []
+
+
+class ChattyCalls(Chatty):
+    """The same one, killed before its system calls."""
+
+    failpoints_suffice = False
+
+
 class Replacing(SystemUnderTest):
     """Right: replaces its file by one with a random name, and keeps its process id in a lock file."""
 

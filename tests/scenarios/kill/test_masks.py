@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from crashmatrix.scenarios.kill.masks import alike, shared_start
+from crashmatrix.scenarios.kill.masks import alike, of_one_form, shared_start
 
 RANDOM = random.Random(1)
 
@@ -58,6 +58,29 @@ def test_unlike(contents: list[bytes]) -> None:
     """A real difference shows, however much else varies."""
     left, shown, other = contents
     assert not alike(left, shown, [other])
+
+
+FORMS = {
+    "a word that was the same so far": ([b"t=3 free 984\n", b"t=1 free 960\n", b"t=2 free 960\n"], True),
+    "a number of another form": ([b"in 7.1e-05 s\n", b"in 5e-05 s\n", b"in 6e-05 s\n"], True),
+    "memory that was not set": ([b"\0\1heap", b"\0\2HEAP", b"\0\3HEAP"], True),
+    "a length that varies": (framed(101, 95, 99), True),
+    "nothing varies": ([b"free 984\n", b"free 960\n", b"free 960\n"], False),
+    "a line too few": ([b"t=3\n", b"t=1\na\n", b"t=2\na\n"], False),
+    "a line too many": ([b"t=3\na\nb\n", b"t=1\na\n", b"t=2\na\n"], False),
+    "no text": ([b"t=3\n\0", b"t=1\na", b"t=2\na"], False),
+    "another length": ([b"\0\1heap.", b"\0\2HEAP", b"\0\3HEAP"], False),
+    "far from the lengths that vary": (framed(110, 95, 99), False),
+}
+
+
+@pytest.mark.parametrize(("contents", "same"), FORMS.values(), ids=FORMS)
+def test_of_one_form(contents: list[bytes], same: bool) -> None:
+    """A content that varies may be another one than all of those seen, but it has as many lines, or bytes."""
+    left, shown, other = contents
+    assert of_one_form(left, shown, [other]) is same
+    assert not of_one_form(left, shown, [])
+    assert of_one_form(shown, shown, [other])
 
 
 @pytest.mark.parametrize("length", [4, 16, 64])

@@ -21,8 +21,8 @@ def tree(folder: Folder, *linked: tuple[str, ...]) -> Tree:
     return joined(entries, linked)
 
 
-def compared(left: Tree, shown: Tree, *others: Tree) -> str:
-    return difference(left, shown, others, lambda digest: digest.encode())  # A content stands for its own digest.
+def compared(left: Tree, shown: Tree, *others: Tree, by_form: bool = False) -> str:
+    return difference(left, shown, others, lambda digest: digest.encode(), by_form)  # A content is its own digest.
 
 
 def link(target: str) -> Entry:
@@ -89,6 +89,23 @@ def test_differ(row: tuple[Folder, Folder, Folder, str]) -> None:
     """A real difference is found and named, however much else varies."""
     *folders, place = row
     assert compared(*map(tree, folders)) == place
+
+
+FORM_ONLY = ["content beside what varies"]
+
+
+@pytest.mark.parametrize("row", [DIFFER[name] for name in FORM_ONLY], ids=FORM_ONLY)
+def test_a_file_that_varies_may_be_compared_by_its_form(row: tuple[Folder, Folder, Folder, str]) -> None:
+    """A log is another one each time. It may differ where it did not so far, if its form is enough."""
+    *folders, _ = row
+    assert compared(*map(tree, folders), by_form=True) == ""
+
+
+@pytest.mark.parametrize("name", [name for name in DIFFER if name not in FORM_ONLY])
+def test_only_contents_that_vary_are_compared_by_their_form(name: str) -> None:
+    """Names, permissions, and contents that are the same in all undisturbed runs are compared as ever."""
+    *folders, place = DIFFER[name]
+    assert compared(*map(tree, folders), by_form=True) == place
 
 
 def test_mode_of_the_folder_itself() -> None:

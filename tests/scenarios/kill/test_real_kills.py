@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
+from crashmatrix.scenarios.judging.snapshots.of_jobs import snapshot_job
+from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.kill.experiment import KillExperiment
 from crashmatrix.scenarios.kill.plan import SAMPLE_MIN
@@ -57,6 +61,46 @@ def test_what_differs_in_passing_is_no_difference(toy: str) -> None:
     assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
     assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
     assert any("only where undisturbed runs differ" in note for note in experiment.details["notes"])
+
+
+@pytest.mark.parametrize("toy", ["Chatty", "ChattyCalls"])
+def test_a_file_that_varies_is_compared_by_its_form(toy: str) -> None:
+    """A word of a log that was the same in all undisturbed runs is another one in a killed run; a note counts these."""
+    experiment = run(toy, real_kills=12)
+    assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
+    assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
+    assert any("was compared by its length or number of lines only" in note for note in experiment.details["notes"])
+    assert not any("in the order in which a folder lists them" in note for note in experiment.details["notes"])
+
+
+class Misreading(SnapshotStore):
+    """Reads the end of a note otherwise than it is."""
+
+    def capture(self, root: Path, names: int | None = None) -> Tree:
+        note = root / "note"
+        text = note.read_text() if note.exists() else ""
+        if text:
+            note.write_text(f"{text[:-1]}.\n")
+        tree = super().capture(root, names)
+        if text:
+            note.write_text(text)
+        return tree
+
+
+@pytest.mark.parametrize("toy", ["Chatty", "ChattyCalls"])
+def test_a_wrong_snapshot_of_a_file_that_varies_is_unknown(toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If snapshots show a file otherwise than the killed process leaves it, the form alone does not excuse that."""
+
+    def misreading(job: Any, store: SnapshotStore, *rest: Any) -> Any:
+        wrong = copy.copy(store)
+        wrong.__class__ = Misreading
+        return snapshot_job(job, wrong, *rest)
+
+    monkeypatch.setattr("crashmatrix.scenarios.kill.exploring.snapshot_job", misreading)
+    monkeypatch.setattr("crashmatrix.scenarios.kill.real_kills.snapshot_job", misreading)
+    experiment = run(toy, real_kills=12)
+    unknown = {result.explanation for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN}
+    assert unknown == {"the killed process left another folder than the snapshot shows: note"}
 
 
 def test_a_kill_is_judged_in_place() -> None:

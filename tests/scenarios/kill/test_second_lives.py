@@ -158,6 +158,24 @@ def test_a_second_life_after_a_late_crash_is_crashed() -> None:
     assert max(map(promised, crashed)) == max(map(promised, ends))
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_crash_within_an_item_of_a_second_life_is_found(seed: int) -> None:
+    """In a file of one size, a torn write over the newest copy shows in some second lives only, at one place of each."""
+    wrong = run("TakesTurns", seed=seed, real_kills=0, depth_max=0)
+    assert {result.verdict.broken for result in lives(wrong)[0]} == {False}
+    assert any(result.verdict.broken for result in lives(wrong)[1])
+
+
+def test_a_small_budget_watches_few_second_lives() -> None:
+    """More of the budget goes into more lives that are crashed, and into more crashes in them; a right store is safe in all."""
+    runs = [run("TakesTurnsRightly", budget=budget, real_kills=0, depth_max=0) for budget in (100, 2_000)]
+    assert {result.verdict for each in runs for result in each.ordered()} == {Verdict.SAFE}
+    kills = [[parse_id(r.id) for r in lives(each)[1] if parse_id(r.id)[-1] != END] for each in runs]
+    watched = [len({path[: path.index(RESUMED)] for path in each}) for each in kills]
+    assert watched[0] < watched[1]
+    assert runs[0].details["kills_after_resuming"] == 12 < runs[1].details["kills_after_resuming"] <= 30
+
+
 def test_second_lives_are_findings_of_their_own() -> None:
     """The finding names the second life: how it came about, what was owed, what came back; real kills agree."""
     experiment = run("TwoHalves")
