@@ -46,7 +46,7 @@ def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> Lost | N
     cut = folder.furthest(cut)
     unsynced, last = unsynced_at(trace, cut), _last_names(trace, cut)
     missing = [each for each in unsynced if not folder.has(each, last, cut)]
-    return Lost(tuple(missing), tuple(unsynced), survivors(trace, cut, missing))
+    return Lost(tuple(missing), tuple(unsynced), survivors(trace, cut, missing), cut)
 
 
 def same_names(root: Path, trace: Trace) -> bool:

@@ -2,7 +2,8 @@
 
 1. of the finding's crash states, take the one with the fewest crashes and the earliest cut
 2. find the first cut at which it is still broken; then the fewest lost writes (`minimise`)
-3. name what was lost: block by block (`faults.disk.block.naming`), and by the workload's own calls (`losses`, `unsynced`)
+3. name what was lost: block by block (`faults.disk.block.naming`), and by the workload's own calls (`losses`, `unsynced`);
+   of changes in memory, find those that are to blame (`blame`)
 4. derive the cause: which sync was missing before the acknowledgement (`causes`), or which step broke the promise
 """
 
@@ -19,6 +20,7 @@ from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.locations import declared_places
 from crashmatrix.scenarios.judging.words import acknowledged, shown
+from crashmatrix.scenarios.power.explain.blame import blamed
 from crashmatrix.scenarios.power.explain.causes import (
     SIZE_FIRST,
     Cause,
@@ -108,7 +110,7 @@ def explain(
     Args:
         states: ids of crash states of the recording that show it.
         finding: its id: a state shows it if its result has this one.
-        budget: how many states to judge at most.
+        budget: how many states to judge at most; as many again to find which changes in memory are to blame.
         calls: the same workload recorded on the `posix` filesystem, if there is such a recording.
         resumes: whether it takes a second life to show it.
 
@@ -123,7 +125,13 @@ def explain(
     known = [CrashState.parse(state, trace) for state in states]
     first = min(known, key=lambda state: (state.cut, len(state.tears), state.pending - state.kept.bit_count()))
     crash = _minimised(target, recording, trace, first, finding, budget, resumes)
-    return explained(crash, loss_of(trace, crash.state, calls), declared_places()) if crash else None
+    if crash is None:
+        return None
+    loss = loss_of(trace, crash.state, calls)
+    if calls and loss.missing:
+        loss, more = blamed(target, calls, loss, finding, budget)
+        crash = replace(crash, tries=crash.tries + more)
+    return explained(crash, loss, declared_places())
 
 
 def _minimised(
@@ -180,6 +188,8 @@ def explained(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Explanat
     """Put a crash and what it took into words; ``declared`` is where failpoints are declared, by name."""
     trace, recording, state, judged = crash.trace, crash.recording, crash.state, crash.judged
     cause = cause_in(crash, loss, declared)
+    if cause.suspects:
+        loss = loss.led_by(cause.suspects[0].remedy.matches)
     sentences = [
         acknowledged(crash.lines, len(recording.initial), killed=recording.went_on is not None),
         where(trace, state.cut, recording, declared),

@@ -188,7 +188,7 @@ class PowerExplainer:
         return result.value
 
     def _job(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts) -> JobResult[T]:
-        seconds = 60 + (20 + 2 * JUDGED_MAX) * self._checker.system.seconds_max
+        seconds = 60 + (20 + 4 * JUDGED_MAX) * self._checker.system.seconds_max
         return self._checker.jobs.run(function, self._checker.target, *args, seconds_max=seconds, keep_going=True)
 
 

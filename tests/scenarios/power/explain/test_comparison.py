@@ -100,7 +100,7 @@ def test_another_order_of_notes(notes: tuple[bytes, ...], tmp_path: Path) -> Non
 
 def test_no_notes(tmp_path: Path) -> None:
     """Before the first note, nothing had to be durable."""
-    assert missing_from(tmp_path, PUT, ()) == Lost()
+    assert missing_from(tmp_path, PUT, ()) == Lost(cut=PUT.start)
 
 
 def test_same_names(tmp_path: Path) -> None:
