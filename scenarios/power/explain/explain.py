@@ -3,7 +3,7 @@
 1. of the finding's crash states, take the one with the fewest crashes and the earliest cut
 2. find the first cut at which it is still broken; then the fewest lost writes (`minimise`)
 3. name what was lost: block by block (`faults.disk.block.naming`), and by the workload's own calls (`losses`, `unsynced`);
-   of changes in memory, find those that are to blame (`blame`)
+   of changes in memory, find those that are to blame
 4. derive the cause: which sync was missing before the acknowledgement (`causes`), or which step broke the promise
 """
 
@@ -20,19 +20,17 @@ from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.locations import declared_places
 from crashmatrix.scenarios.judging.words import acknowledged, shown
-from crashmatrix.scenarios.power.explain.blame import blamed
 from crashmatrix.scenarios.power.explain.causes import (
     SIZE_FIRST,
     Cause,
     cause_of,
     cause_of_growth,
-    cause_of_later,
     cause_of_restart,
-    cause_of_unwritten,
 )
+from crashmatrix.scenarios.power.explain.guesses import cause_of_later, cause_of_unwritten
 from crashmatrix.scenarios.power.explain.last_step import called_nothing, is_of_inodes, last_step, step_in_words
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
-from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewest_lost
+from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewest_lost, to_blame
 from crashmatrix.scenarios.power.explain.places import journal_lines, where
 from crashmatrix.scenarios.power.explain.timeline import timeline
 from crashmatrix.scenarios.power.judge import judging
@@ -129,7 +127,7 @@ def explain(
         return None
     loss = loss_of(trace, crash.state, calls)
     if calls and loss.missing:
-        loss, more = blamed(target, calls, loss, finding, budget)
+        loss, more = _blamed(target, calls, loss, finding, budget)
         crash = replace(crash, tries=crash.tries + more)
     return explained(crash, loss, declared_places())
 
@@ -154,6 +152,23 @@ def _minimised(
         start, _ = last_step(trace, state)
         safe_before = judge(CrashState.whole(trace, start)).verdict is Verdict.SAFE
     return Crash(trace, recording, state, last[state], budget - most.left, safe_before)
+
+
+def _blamed(target: Target, calls: Recording, loss: Loss, finding: str, tries_max: int) -> tuple[Loss, int]:
+    """Return a loss without the blame of changes that do not deserve it; and how many states were judged for that.
+
+    Args:
+        calls: the same workload recorded on the `posix` filesystem.
+        finding: the id of the finding to explain.
+    """
+    trace = load_trace(calls.trace)
+    with judging(target, calls, trace) as judge:
+        budget = Budget(lambda state: finding_id(result_of(calls, judge(state))) == finding, tries_max)
+        guilty = to_blame(trace, loss.called_to, loss.missing or (), budget.broken)
+    used = tries_max - budget.left
+    if guilty is None or (not guilty and (loss.gone or loss.torn)):  # Those writes are known to be needed.
+        return loss, used
+    return loss.blaming(guilty), used
 
 
 def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> list[Judged]:

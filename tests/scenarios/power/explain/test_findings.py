@@ -187,7 +187,7 @@ def test_bytes_that_are_on_the_disk_are_not_called_lost_in_memory(
         ("echo $i >>data", "fsync of data and ./ before each acknowledgement"),
         pytest.param(
             "cat data >new 2>/dev/null; echo $i >>new; mv new data; sync .",
-            "fsync of new before each rename of it",
+            "fsync of new before each rename or link of it",
             marks=pytest.mark.slow,
         ),
     ],
