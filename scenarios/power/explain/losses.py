@@ -15,7 +15,7 @@ from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.posix.tree import Trees
 from crashmatrix.faults.disk.trace.named import DATA, NAMES, Named, folder_in_words, in_words
 from crashmatrix.faults.disk.trace.operations import Data, Size, Write
-from crashmatrix.scenarios.power.explain.comparison import missing_from, same_names
+from crashmatrix.scenarios.power.explain.comparison import missing_from, names_here
 from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing, lines_before, lost_in
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.restarts import restarted_at
@@ -203,12 +203,13 @@ def _compared(trace: Trace, state: CrashState, images: CrashImages, called: Trac
     if called is None:
         return None
     with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
-        if root.is_symlink() or not same_names(root, called):
-            return None
+        names = None if root.is_symlink() else names_here(root, called)
+    if names is None:
+        return None
     with images.mounted(state) as root:
         if root.is_symlink():  # It leads out of the image.
             return None
-        return missing_from(root, called, trace.notes_before(state.cut))
+        return missing_from(root, called, trace.notes_before(state.cut), names)
 
 
 def _reached(
