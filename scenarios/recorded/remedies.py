@@ -43,7 +43,7 @@ __all__ = [
 BEFORE_ACK, BEFORE_RENAME, BEFORE_REMOVAL, BEFORE_CHANGE = "ack", "rename", "removal", "change"
 BEFORE_RECOVERY = "recovery"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}"
-_DIGEST = r"(?<![^\W_])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(?![^\W_])"
+_DIGEST = r"(?:(?<![^\W_])|(?<=0x))(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(?![^\W_])"
 _DEALT = re.compile(rf"(?<![^/])(?!db/)[0-9a-f]{{2}}(?=/(?:{_DIGEST}|[\w.-]*\*))")
 """A folder for the files whose digests begin with the same byte, as git has them; `db` is a word."""
 

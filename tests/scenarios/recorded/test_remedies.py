@@ -50,6 +50,7 @@ def test_patterns() -> None:
     digest = "1b86886d99487f98715d6eb55d2d23c7e230ce"
     assert pattern_of(f".git/objects/74/{digest}") == pattern_of(f".git/objects/fa/{digest}") == ".git/objects/*/*"
     assert pattern_of("objects/ca/tmp_obj_dd1cLW") == pattern_of("objects/74/tmp_obj_QAW26M") == "objects/*/tmp_obj_*"
+    assert pattern_of("blobs/0x05/0x040d5f38185ecfbb.blob") == "blobs/*x*/*x*.blob"
     assert pattern_of("db/tmp0qpowh5k") == "db/tmp*"
     assert pattern_of("ca/log") == "ca/log"
     remedy = Remedy(BEFORE_ACK, ("./", "a[[]1].*", pattern_of("b[*]")))
