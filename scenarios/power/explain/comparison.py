@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -52,8 +52,11 @@ def missing_from(
     cut = folder.furthest(cut)
     unsynced, last = unsynced_at(trace, cut), _last_names(trace, cut)
     missing = [each for each in unsynced if not folder.has(each, last, cut)]
-    found = (missing, unsynced, survivors(trace, cut, missing))
-    return Lost(*(tuple(replace(each, named=_renamed(each.named, names)) for each in some) for some in found), cut)
+
+    def here(some: Iterable[Missing]) -> tuple[Missing, ...]:
+        return tuple(replace(each, named=_renamed(each.named, names)) for each in some)
+
+    return Lost(here(missing), here(unsynced), here(survivors(trace, cut, missing)), cut)
 
 
 def names_here(root: Path, trace: Trace) -> dict[str, str] | None:

@@ -80,7 +80,7 @@ class PowerExplainer:
     def findings(self) -> list[Finding]:
         """Explain each kind of broken promise. Renderers group the scenarios of a kind that is not explained."""
         start = time.perf_counter()
-        self._trials.until = start + SECONDS_MAX
+        self._trials.until = start + SECONDS_MAX / 2  # The other half is for trials of other findings.
         groups = [found for found in group(self.exploration.ordered()) if found.finding.verdict.broken]
         explanations: dict[int, tuple[Recording, Explanation] | None] = {}
         workers = self._options.workers

@@ -188,8 +188,8 @@ def test_cause_of(changes: list[tuple[int, Named]], how: dict[str, Any], expecte
 def test_a_link_before_its_content() -> None:
     """A link is a name as well: it was durable, and nothing had synced the content before."""
     linked = missing((2, data("tmp", "12/34")), (2, names("12", "34 linked to tmp")), (2, names(".", "tmp removed")))
-    for how in ({"survived": linked[1:]}, {"unsynced": linked}):
-        (suspect,) = cause_of(linked[:1], 2, "0", **how).suspects
+    for survived, unsynced in ((linked[1:], []), ([], linked)):
+        (suspect,) = cause_of(linked[:1], 2, "0", survived=survived, unsynced=unsynced).suspects
         assert suspect == Suspect("no fsync of tmp before its link to 12/34", Remedy(BEFORE_RENAME, ("tmp",)))
 
 
