@@ -9,15 +9,18 @@ A name is random if a part of it looks as libraries make them:
 
 Ordinals are not (`000006.sst`, `segment1`, `v2`): a random part has a digit before a letter, or a small letter before a capital.
 If one name of a text shows that, others that begin and end alike are random, too. Text in double quotes is an item, and stays.
+
+Numbers in names may be times, which differ between two runs as well. `paired_names` finds the same file in both.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["TemporaryNames", "as_pattern"]
+__all__ = ["TemporaryNames", "as_pattern", "paired_names", "translated"]
 
 _QUOTED = re.compile(r'("(?:[^"\\\n]|\\.)*")')
 _WORD = re.compile(r"[\w.~+-]+")
@@ -35,6 +38,7 @@ _BY_PYTHON = re.compile(r"tmp[a-z0-9_]{8}")
 _MIXED = re.compile(r"[0-9](?=[A-Za-z_])|[a-z](?=[A-Z])")
 _MIXED_OFTEN = 3
 _LONG = 10
+_NUMBER = re.compile(r"[0-9a-fA-F]*[0-9][0-9a-fA-F]*")
 
 
 @dataclass
@@ -68,6 +72,71 @@ class TemporaryNames:
 def as_pattern(name: str) -> str:
     """Return a name, its random parts as ``*``."""
     return TemporaryNames().as_one(name)
+
+
+def paired_names(theirs: Mapping[str, bytes], mine: Mapping[str, bytes]) -> dict[str, str] | None:
+    """Return the parts of paths that differ between two runs, each with its like; None if the runs have other files.
+
+    Paths are alike but for random parts, and runs of digits or hexadecimal digits. Those that are alike in one folder, or else
+    anywhere, are paired by content; or in the order of their names, if that is the order in which they were made.
+
+    Args:
+        theirs: the other run's paths with their content, in the order in which the files were made.
+        mine: the paths of this run.
+    """
+    left, here = (
+        dict.fromkeys(path for path in theirs if path not in mine),
+        [path for path in mine if path not in theirs],
+    )
+    if Counter(map(_loose, left)) != Counter(map(_loose, here)):
+        return None
+    pairs: dict[str, str] = {}
+    for alike in (_loose_in_folder, _loose):
+        groups: dict[object, tuple[dict[str, bytes], dict[str, bytes]]] = defaultdict(lambda: ({}, {}))
+        for path in left:
+            groups[alike(path)][0][path] = theirs[path]
+        for path in here:
+            groups[alike(path)][1][path] = mine[path]
+        for some, others in groups.values():
+            pairs |= _paired(some, others) if len(some) == len(others) else {}
+        found = {*pairs.values()}
+        left, here = {path: None for path in left if path not in pairs}, [path for path in here if path not in found]
+    if any(as_pattern(path) == path for path in left):
+        return None
+    parts = {part for path, other in pairs.items() for part in zip(path.split("/"), other.split("/"), strict=True)}
+    several = Counter(part for part, _ in parts)
+    return {part: other for part, other in parts if part != other and several[part] == 1}
+
+
+def translated(path: str, names: Mapping[str, str]) -> str:
+    """Return a path of another run as this run has it, by `paired_names`."""
+    return "/".join(names.get(part, part) for part in path.split("/"))
+
+
+def _paired(theirs: Mapping[str, bytes], mine: Mapping[str, bytes]) -> dict[str, str]:
+    """Pair paths by a content that only one has in each run; then the others by order, if the order says something."""
+    counts = [Counter(files.values()) for files in (theirs, mine)]
+    alone = {content for content in theirs.values() if content and all(count[content] == 1 for count in counts)}
+    of_content = {content: path for path, content in mine.items()}
+    pairs = {path: of_content[content] for path, content in theirs.items() if content in alone}
+    left, others = [path for path in theirs if path not in pairs], {*mine} - {*pairs.values()}
+    ordered = sorted(left, key=_numbers) == left
+    return {**pairs, **dict(zip(left, sorted(others, key=_numbers), strict=True))} if ordered else pairs
+
+
+def _numbers(path: str) -> list[tuple[int, str]]:
+    """A key that sorts paths by the numbers in them, decimal or hexadecimal."""
+    return [(len(part), part) for part in re.split(r"(\W)", path)]
+
+
+def _loose(path: str) -> str:
+    """A path without its random parts and numbers."""
+    return _NUMBER.sub("*", as_pattern(path))
+
+
+def _loose_in_folder(path: str) -> str:
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{_loose(name)}"
 
 
 def _words(text: str) -> Iterator[str]:

@@ -190,7 +190,7 @@ class Campaign:
     def _explain(self, experiment: Experiment, checker: Checker, notes: list[str], share: TimeShare | None) -> None:
         try:
             with self._clock.until(share.explain if share else None):
-                findings, more = explanation_of(experiment)
+                findings, more = explanation_of(experiment, self.summary.findings)
         except TimeUp:
             notes.append(f"{self._reached}: the findings were not explained")
             checker.jobs.go_on()

@@ -1,7 +1,7 @@
 """Syncs that the harness makes instead of the system, to try whether they fix the bug.
 
-They are made before each acknowledgement reaches the journal, before each rename, before each call that takes a file away, or
-before each that changes a certain file.
+They are made before each acknowledgement reaches the journal, before each rename or link, before each call that takes a file
+away, or before each that changes a certain file.
 
     where system calls can be watched     by the process that holds the system's threads before their calls: a system in any
                                           language, of as many processes as it has
@@ -43,12 +43,16 @@ __all__ = [
 BEFORE_ACK, BEFORE_RENAME, BEFORE_REMOVAL, BEFORE_CHANGE = "ack", "rename", "removal", "change"
 BEFORE_RECOVERY = "recovery"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}"
-_VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!\*|{_UUID}))*")
+_DIGEST = r"(?:(?<![^\W_])|(?<=0x))(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(?![^\W_])"
+_DEALT = re.compile(rf"(?<![^/])(?!db/)[0-9a-f]{{2}}(?=/(?:{_DIGEST}|[\w.-]*\*))")
+"""A folder for the files whose digests begin with the same byte, as git has them; `db` is a word."""
+
+_VARYING = re.compile(rf"{_UUID}|{_DIGEST}|\d(?:\d|-(?!\*|{_UUID}))*")
 _PATHS_SHOWN = 4
-_RENAMES, _UNLINKS = f"{PREFIX}rename", f"{PREFIX}unlink"
+_RENAMES, _LINKS, _UNLINKS = f"{PREFIX}rename", f"{PREFIX}link", f"{PREFIX}unlink"
 _WHEN = {
     BEFORE_ACK: "each acknowledgement",
-    BEFORE_RENAME: "each rename of it",
+    BEFORE_RENAME: "each rename or link of it",
     BEFORE_REMOVAL: "a file is removed or replaced",
     BEFORE_CHANGE: "each change of",
     BEFORE_RECOVERY: "recovery reads it, after a restart",
@@ -129,6 +133,8 @@ class Syncing:
             old, new = tree.waiting.paths()
             self.before_rename(old)
             self.before_removal(new)
+        elif name.startswith(_LINKS):
+            self.before_link()
         elif name.startswith(_UNLINKS):
             for path in tree.waiting.paths():
                 self.before_removal(path)
@@ -142,6 +148,7 @@ class Syncing:
         if remedy.before == BEFORE_RENAME:
             os.rename = self._renaming(os.rename)
             os.replace = self._renaming(os.replace)
+            os.link = self._linking(os.link)
         if remedy.before == BEFORE_REMOVAL:
             os.rename, os.replace = self._removing(os.rename), self._removing(os.replace)
             os.unlink, os.remove = self._removing(os.unlink), self._removing(os.remove)
@@ -166,6 +173,11 @@ class Syncing:
         if self._remedy.before == BEFORE_RENAME and not (inside := self._relative(path)).startswith(".."):
             self._sync_all(inside)
 
+    def before_link(self) -> None:
+        """A file is about to get another name as a link: perhaps one that is meant, so all of those are synced."""
+        if self._remedy.before == BEFORE_RENAME:
+            self._sync_all()
+
     def before_removal(self, path: Any) -> None:
         """A name is about to lead to another file, or to none."""
         inside = self._relative(path)
@@ -187,6 +199,13 @@ class Syncing:
             rename(source, target, **how)
 
         return renamed
+
+    def _linking(self, link: Callable[..., Any]) -> Any:
+        def linked(*paths: Any, **how: Any) -> None:
+            self.before_link()
+            link(*paths, **how)
+
+        return linked
 
     def _removing(self, remove: Callable[..., Any]) -> Any:
         def removed(*paths: Any, **how: Any) -> None:
@@ -216,7 +235,7 @@ def syncs_made(count: Path) -> int:
 def pattern_of(path: str) -> str:
     """The pattern for a path and those that differ from it in numbers, or in names drawn at random, only."""
     special = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
-    return _VARYING.sub("*", as_pattern(special))
+    return _VARYING.sub("*", _DEALT.sub("*", as_pattern(special)))
 
 
 def _paths(root: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.reports.temporary_names import TemporaryNames, as_pattern
+from crashmatrix.reports.temporary_names import TemporaryNames, as_pattern, paired_names, translated
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,64 @@ def test_names_by_libraries(tmp_path: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=tmp_path, suffix=".new") as file:
             found.add(as_pattern(f"{Path(file.name).name} becomes {uuid.uuid4()}.parquet"))
     assert found == {"tmp*.new becomes *.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine", "pairs"),
+    [
+        pytest.param({"log": b"x"}, {"log": b"y"}, {}, id="the same names"),
+        pytest.param({"log": b""}, {"lag": b""}, None, id="other names"),
+        pytest.param({"log.1": b"", "log.2": b""}, {"log.3": b""}, None, id="another number of files"),
+        pytest.param(
+            {"20261130-215200.log": b"a", "20261130-215201.log": b"b"},
+            {"20261201-000000.log": b"b", "20261201-000001.log": b"a"},
+            {"20261130-215200.log": "20261201-000001.log", "20261130-215201.log": "20261201-000000.log"},
+            id="by content",
+        ),
+        pytest.param(
+            {"9.log": b"at 9", "10.log": b"at 10"},
+            {"101.log": b"at 101", "99.log": b"at 99"},
+            {"9.log": "99.log", "10.log": "101.log"},
+            id="by order",
+        ),
+        pytest.param({"10.log": b"", "9.log": b""}, {"101.log": b"", "99.log": b""}, None, id="the order says nothing"),
+        pytest.param(
+            {
+                "blobs": b"",
+                "blobs/0x01": b"",
+                "blobs/0x02": b"",
+                "blobs/0x02/0x04c.blob": b"x",
+                "blobs/0x01/0x040d.blob": b"x",
+            },
+            {
+                "blobs": b"",
+                "blobs/0x01": b"",
+                "blobs/0x02": b"",
+                "blobs/0x02/0x05c.blob": b"x",
+                "blobs/0x01/0x050d.blob": b"x",
+            },
+            {"0x040d.blob": "0x050d.blob", "0x04c.blob": "0x05c.blob"},
+            id="in the same folder",
+        ),
+        pytest.param(
+            {"1764.d": b"", "1764.d/1764.log": b"x"},
+            {"1796.d": b"", "1796.d/1796.log": b"y"},
+            {"1764.d": "1796.d", "1764.log": "1796.log"},
+            id="folders, too",
+        ),
+        pytest.param(
+            {"tmpk3j2h1g_": b"", "tmpa3j2h1g_": b""}, {"tmpabcdefgh": b"", "tmpxbcdefgh": b""}, {}, id="random"
+        ),
+        pytest.param(
+            {"tmpk3j2h1g_": b"1", "tmpa3j2h1g_": b"2"},
+            {"tmpabcdefgh": b"1", "tmpxbcdefgh": b"2"},
+            {"tmpk3j2h1g_": "tmpabcdefgh", "tmpa3j2h1g_": "tmpxbcdefgh"},
+            id="random, with content",
+        ),
+    ],
+)
+def test_paired_names(theirs: dict[str, bytes], mine: dict[str, bytes], pairs: dict[str, str] | None) -> None:
+    """Files of two runs are found by content, or by the order of their names if that is the order in which they were made."""
+    assert paired_names(theirs, mine) == pairs
+    if pairs:
+        assert {translated(path, pairs) for path in theirs} == {*mine}

@@ -21,6 +21,7 @@ __all__ = [
     "MapWithoutMsync",
     "RandomNames",
     "TornRecord",
+    "TwoSteps",
     "UnsyncedAndCounted",
     "ValuesUnsynced",
     "WrittenBackOnly",
@@ -167,6 +168,28 @@ class ValuesUnsynced(_System):
     def recover(self, root: Path) -> Sequence[Item]:
         values = [int(line) for line in (root / "values").read_bytes().split(b"\n")[:-1]]
         return [values[place] for place in range((root / "index").stat().st_size)]
+
+
+class TwoSteps(_System):
+    """Makes each item durable in two files, one after the other; before, it notes in a third one what nobody needs."""
+
+    def prepare(self, root: Path) -> None:
+        for name in ("notes", "one", "other"):
+            settled(root / name, b"")
+
+    def put(self, root: Path, item: int) -> None:
+        for name in ("notes", "one", "other"):
+            with (root / name).open("ab") as file:
+                file.write(b"%d\n" % item)
+                file.flush()
+                if name != "notes":
+                    os.fsync(file.fileno())
+
+    def recover(self, root: Path) -> Sequence[Item]:
+        one, other = ((root / name).read_bytes() for name in ("one", "other"))
+        if one != other:
+            raise ValueError("the files differ")
+        return [int(line) for line in one.split()]
 
 
 class RandomNames(_System):

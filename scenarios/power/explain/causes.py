@@ -5,9 +5,7 @@ a change that was acknowledged       no sync of this change before the acknowled
 only changes not acknowledged        a later change became durable before a change that it needs: a rename before the content, a
                                      removal before what replaces it, a write to another file; a torn write; a size without the
                                      content
-none, and no call between attempt    the item was in memory only: in a mapped file without msync, or not yet handed over
-and acknowledgement
-unknown, as memory is not known      perhaps the next write of the run
+none, or unknown                     see `guesses`
 any, after a restart                 recovery read from the page cache what was not durable
 """
 
@@ -25,7 +23,6 @@ from crashmatrix.faults.disk.trace.named import (
     Named,
     folder_in_words,
     in_words,
-    is_outside,
 )
 from crashmatrix.scenarios.power.explain.unsynced import Missing
 from crashmatrix.scenarios.recorded.remedies import (
@@ -40,17 +37,21 @@ from crashmatrix.scenarios.recorded.remedies import (
 
 __all__ = [
     "SIZE_FIRST",
+    "SUSPECTS_ALONE_MAX",
     "Cause",
     "Suspect",
     "cause_of",
     "cause_of_growth",
-    "cause_of_later",
     "cause_of_restart",
-    "cause_of_unwritten",
+    "object_in_words",
+    "object_pattern",
 ]
 
-_ALONE_MAX, _SPARED_SHOWN, _WORDS_MAX = 3, 3, 4
-_NAMED_EARLY = "The name was durable before the content: nothing had synced the file before its rename."
+SUSPECTS_ALONE_MAX = 3
+"""How many syncs are tried alone."""
+
+_SPARED_SHOWN, _WORDS_MAX = 3, 4
+_NAMED_EARLY = "The name was durable before the content: nothing had synced the file before it got that name."
 _REMOVED_EARLY = "The file was still needed: its replacement was not durable when it was removed."
 _TORN = (
     "A power cut can split a write after any sector of 512 bytes, so recovery must be able to tell a whole record from a part of "
@@ -66,11 +67,6 @@ SIZE_FIRST = (
     "everything that was to replace the lost bytes must have been synced before."
 )
 """The reason if a crash breaks a promise once an inode is durable."""
-
-_UNWRITTEN = (
-    "No system call between the attempt and the acknowledgement changed the folder: the item was in memory only. A store to a "
-    "mapped file stays there until msync; what a program buffers, until it writes."
-)
 
 
 @dataclass(frozen=True)
@@ -130,8 +126,8 @@ def cause_of(
     rest = f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
     every = [Suspect(suspects[0].cause + rest, Remedy(BEFORE_ACK, patterns))] if len(patterns) > 1 else []
     together = _together(suspects[0].cause + rest, patterns, [each for each in unsynced if each.lines < acked_lines])
-    alone = _distinct(suspects)[:_ALONE_MAX]
-    renamed = _renamed([each.named for each in reversed(owed)])
+    alone = _distinct(suspects)[:SUSPECTS_ALONE_MAX]
+    renamed = _renamed([each.named for each in reversed(owed)], (*unsynced, *survived))
     if renamed and not loses:
         return Cause(renamed[0].cause, _NAMED_EARLY, (*renamed, *alone, *every), together)
     lost = "; ".join(in_words(each.named for each in owed)[:_WORDS_MAX])
@@ -148,8 +144,8 @@ def _suspects(owed: Sequence[Missing], acked: str) -> list[Suspect]:
     for (names, path), changes in sorted(objects.items(), key=lambda item: -item[1][-1].at):
         said = names or changes[-1].named.kind == ATTRIBUTE
         since = f"'{changes[-1].named.what}'" if said else "the write to it"
-        cause = f"no fsync of {_object(path, names)} between {since} and the acknowledgement of {acked}"
-        found.append(Suspect(cause, Remedy(BEFORE_ACK, (_pattern(path, names),))))
+        cause = f"no fsync of {object_in_words(path, names)} between {since} and the acknowledgement of {acked}"
+        found.append(Suspect(cause, Remedy(BEFORE_ACK, (object_pattern(path, names),))))
     return found
 
 
@@ -169,7 +165,7 @@ def _together(
     cause: str, patterns: tuple[str, ...], owing: Sequence[Missing], before: str = BEFORE_ACK, changed: str = ""
 ) -> Suspect | None:
     """Every sync that was owed, with those of what this crash spared; None if it spared nothing."""
-    could = [_pattern(each.named.now or each.named.path, each.named.kind == NAMES) for each in owing]
+    could = [object_pattern(each.named.now or each.named.path, each.named.kind == NAMES) for each in owing]
     spared = tuple(pattern for pattern in dict.fromkeys(could) if pattern not in (*patterns, changed))
     if not spared:
         return None
@@ -177,36 +173,18 @@ def _together(
     return Suspect(text, Remedy(before, (*patterns, *spared), changed))
 
 
-def _renamed(data: Sequence[Named]) -> list[Suspect]:
-    """The first file that was given its name before its content was durable."""
+def _renamed(data: Sequence[Named], others: Sequence[Missing]) -> list[Suspect]:
+    """The first file that was given its name, by a rename or as a link, before its content was durable."""
     moved = [named for named in data if named.kind in (DATA, SIZE) and named.now not in ("", named.path)]
+    links = [each.named.what for each in others if each.named.kind == NAMES]
     return [
         Suspect(
-            f"no fsync of {named.path} before its rename to {named.now}",
-            Remedy(BEFORE_RENAME, (_pattern(named.path, False),)),
+            f"no fsync of {named.path} before its {'link' if linked else 'rename'} to {named.now}",
+            Remedy(BEFORE_RENAME, (object_pattern(named.path, False),)),
         )
         for named in moved[:1]
+        for linked in [any(what.endswith(f" linked to {named.path}") for what in links)]
     ]
-
-
-def cause_of_later(later: Sequence[Named], acked: str) -> Cause:
-    """Suspect what the run wrote to the disk next, where it is not known what was in memory. Only a trial confirms it."""
-    inside = [named for named in later if named.path and not is_outside(named)]
-    if not inside:
-        return Cause()
-    objects = dict.fromkeys((named.kind == NAMES, named.now or named.path) for named in inside)
-    suspects = [
-        Suspect(
-            f"no fsync of {_object(path, names)} before the acknowledgement of {acked}",
-            Remedy(BEFORE_ACK, (_pattern(path, names),)),
-        )
-        for names, path in objects
-    ]
-    because = f"In the recorded run, the next writes to the disk were: {'; '.join(in_words(inside)[:_WORDS_MAX])}."
-    alone = _distinct(suspects)
-    patterns = tuple(suspect.remedy.paths[0] for suspect in alone)
-    every = [Suspect(f"no fsync of what {acked} consists of before its acknowledgement", Remedy(BEFORE_ACK, patterns))]
-    return Cause("", because, (*alone[:_ALONE_MAX], *(every if len(patterns) > 1 else [])))
 
 
 def cause_of_growth(named: Named) -> Cause:
@@ -228,26 +206,14 @@ def cause_of_restart() -> Cause:
     return Cause(cause, because, (Suspect(cause, Remedy(BEFORE_RECOVERY, ("*",))),))
 
 
-def cause_of_unwritten(later: Sequence[Named], acked: str) -> Cause:
-    """The cause of the loss of an item for which the workload called nothing; a mapped file written later is suspected."""
-    written = dict.fromkeys(named.now or named.path for named in later if named.kind == DATA and not is_outside(named))
-    suspects = [
-        Suspect(f"no msync of {path} before the acknowledgement of {acked}", Remedy(BEFORE_ACK, (pattern_of(path),)))
-        for path in written
-    ]
-    alone = tuple(_distinct(suspects)[:_ALONE_MAX])
-    otherwise = f"{acked} was acknowledged before anything of it was handed to the kernel"
-    return Cause("", _UNWRITTEN, alone, otherwise=otherwise)
-
-
 def _disorder(
     missing: Sequence[Missing], unsynced: Sequence[Missing], survived: Sequence[Missing], torn: Sequence[Named]
 ) -> Cause:
     """The cause if no lost change had been acknowledged: a later change survived that needed a lost one, or a part of one did."""
-    if renamed := _renamed([each.named for each in missing]):
+    if renamed := _renamed([each.named for each in missing], (*unsynced, *survived)):
         return Cause(renamed[0].cause, _NAMED_EARLY, tuple(renamed))
     if removed := next((each for each in survived if _removes(each.named)), None):
-        what = f"'{removed.named.what}' in {_object(removed.named.path, True)}"
+        what = f"'{removed.named.what}' in {object_in_words(removed.named.path, True)}"
         return _early(removed.at, what, _REMOVED_EARLY, missing, unsynced, BEFORE_REMOVAL)
     if torn:
         what = " and ".join(in_words(torn)[:_WORDS_MAX])
@@ -255,7 +221,7 @@ def _disorder(
     if not missing:
         return Cause()
     named = missing[0].named
-    what = _object(named.path, named.kind == NAMES)
+    what = object_in_words(named.path, named.kind == NAMES)
     because = f"Nothing made {what} durable before the changes after it, so the disk may keep any of them without it."
     grown = _grown(named) if _grew(missing, unsynced) else ""
     if overtook := _overtaking(missing, survived):
@@ -293,7 +259,10 @@ def _early(
     late = [each for each in missing if each.at < at]
     objects = dict.fromkeys((each.named.kind == NAMES, each.named.now or each.named.path) for each in late)
     suspects = [
-        Suspect(f"no fsync of {_object(path, names)} before {what}", Remedy(before, (_pattern(path, names),), changed))
+        Suspect(
+            f"no fsync of {object_in_words(path, names)} before {what}",
+            Remedy(before, (object_pattern(path, names),), changed),
+        )
         for names, path in objects
     ]
     patterns = _patterns(suspects)
@@ -301,7 +270,7 @@ def _early(
     every = [Suspect(suspects[0].cause + rest, Remedy(before, patterns, changed))] if len(patterns) > 1 else []
     owing = [each for each in unsynced if each.at < at]
     together = _together(suspects[0].cause + rest, patterns, owing, before, changed)
-    return Cause(suspects[0].cause, because, (*_distinct(suspects)[:_ALONE_MAX], *every), together)
+    return Cause(suspects[0].cause, because, (*_distinct(suspects)[:SUSPECTS_ALONE_MAX], *every), together)
 
 
 def _grew(missing: Sequence[Missing], unsynced: Sequence[Missing]) -> bool:
@@ -312,11 +281,13 @@ def _grew(missing: Sequence[Missing], unsynced: Sequence[Missing]) -> bool:
     return sized and all(each.named.kind == DATA and each.named.path == path for each in missing)
 
 
-def _object(path: str, directory: bool) -> str:
+def object_in_words(path: str, directory: bool) -> str:
+    """Return a file or directory, by its path."""
     return folder_in_words(path) if directory else path
 
 
-def _pattern(path: str, directory: bool) -> str:
+def object_pattern(path: str, directory: bool) -> str:
+    """Return the pattern of a file or directory in a remedy."""
     if not directory:
         return pattern_of(path)
     return "./" if path == "." else f"{pattern_of(path)}/"

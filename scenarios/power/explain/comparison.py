@@ -3,38 +3,44 @@
 1. the cut in the calls is right after the same notes; or later, after the last change before the next note that the folder
    shows: a name that is there, gone, or leads to another content; a size, or bytes, that no file had before
 2. each change that no sync had made durable by then is looked for in the folder
-3. a name drawn at random is another one in each run: it is looked for under the one name there that begins and ends alike
+3. a name with a time in it, or drawn at random, is another one in each run: it is looked for under the name that its file has at
+   the orderly end of the other run, else under the one name there that begins and ends alike
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from crashmatrix.faults.disk import CrashState, Note, Operation, Trace
 from crashmatrix.faults.disk.posix.content import Content
 from crashmatrix.faults.disk.posix.tree import Tree, Trees
 from crashmatrix.faults.disk.trace.named import SIZE, Named
 from crashmatrix.faults.disk.trace.operations import ACCESSED, MODIFIED, Attribute, Data, Entry, Names, Size
-from crashmatrix.reports.temporary_names import as_pattern
+from crashmatrix.reports.temporary_names import as_pattern, paired_names, translated
 from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing, survivors, unsynced_at
 
-__all__ = ["missing_from", "same_names"]
+__all__ = ["missing_from", "names_here"]
 
 _OF_THE_CALL_NS = 60 * 10**9
 """A time that was set is that of the call if it is at most this far from it."""
 
 
-def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> Lost | None:
-    """Return the changes that a crashed folder lacks.
+def missing_from(
+    root: Path, trace: Trace, notes: tuple[bytes, ...], names: Mapping[str, str] = MappingProxyType({})
+) -> Lost | None:
+    """Return the changes that a crashed folder lacks, by the names that it has for them.
 
     Args:
         root: the folder, as the filesystem gave it back.
         trace: of the same workload on the `posix` filesystem.
+        names: as `names_here` returns them.
 
     Returns:
         None if that workload made other notes: then nothing is known.
@@ -42,29 +48,43 @@ def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> Lost | N
     cut = _cut_after(trace, notes)
     if cut is None:
         return None
-    folder = _Folder(root, trace)
+    folder = _Folder(root, trace, names)
     cut = folder.furthest(cut)
     unsynced, last = unsynced_at(trace, cut), _last_names(trace, cut)
     missing = [each for each in unsynced if not folder.has(each, last, cut)]
-    return Lost(tuple(missing), tuple(unsynced), survivors(trace, cut, missing))
+
+    def here(some: Iterable[Missing]) -> tuple[Missing, ...]:
+        return tuple(replace(each, named=_renamed(each.named, names)) for each in some)
+
+    return Lost(here(missing), here(unsynced), here(survivors(trace, cut, missing)), cut)
 
 
-def same_names(root: Path, trace: Trace) -> bool:
-    """Whether a folder at its run's orderly end has the files that another run of the workload had, by name.
+def names_here(root: Path, trace: Trace) -> dict[str, str] | None:
+    """Return how names of another run's files differ from those here, as `paired_names`; None if other files are there.
 
     Args:
-        trace: of that other run, on the `posix` filesystem.
+        root: the folder at its run's orderly end.
+        trace: of the other run, on the `posix` filesystem.
     """
-    tree = Trees(trace).of(CrashState.whole(trace, len(trace.operations)))
-    mine = Counter(as_pattern(os.fsdecode(path)) for path, _, _ in tree.entries)
-    return mine == Counter(as_pattern(path) for path in _paths(root))
+    theirs = _Contents(Trees(trace).of(CrashState.whole(trace, len(trace.operations))))
+    in_order = sorted(theirs.paths, key=theirs.paths.__getitem__)  # An inode made later has a higher number.
+    return paired_names(
+        {path: theirs.files[path] for path in in_order}, {path: _read(root / path) or b"" for path in _paths(root)}
+    )
+
+
+def _renamed(named: Named, names: Mapping[str, str]) -> Named:
+    if not names:
+        return named
+    what = re.sub(r"[^\s/,]+", lambda word: names.get(word[0], word[0]), named.what)
+    return replace(named, path=translated(named.path, names), now=translated(named.now, names), what=what)
 
 
 class _Folder:
     """The crashed folder, beside the calls of another run."""
 
-    def __init__(self, root: Path, trace: Trace) -> None:
-        self._root, self._trace, self._trees = root, trace, Trees(trace)
+    def __init__(self, root: Path, trace: Trace, names: Mapping[str, str]) -> None:
+        self._root, self._trace, self._trees, self._names = root, trace, Trees(trace), names
         self._tree = cache(lambda at: _Contents(self._trees.of(CrashState.whole(trace, at))))
 
     def furthest(self, cut: int) -> int:
@@ -117,7 +137,9 @@ class _Folder:
         folder, name, inode = entry
         path = self._tree(cut).path(folder, name)
         there, old = self._place(path), self._tree(at).files.get(path)
-        if not inode and there != self._root / path:  # Another run's random name: is it this file at all?
+        if not inode and there != self._root / translated(
+            path, self._names
+        ):  # Another run's random name: is it this file at all?
             return _read(there) != old
         if not (inode and _is_there(there)):
             return _is_there(there) == bool(inode)
@@ -139,6 +161,7 @@ class _Folder:
 
     def _place(self, path: str) -> Path:
         """Where a path of the other run is here."""
+        path = translated(path, self._names)
         here, pattern = self._root / path, as_pattern(path)
         if pattern == path or _is_there(here):
             return here

@@ -2,6 +2,7 @@
 
 the sync helps            it is the cause, and suggested with its figures
 it eases                  it is the cause among other things, and suggested with its figures
+it may help by chance     perhaps it is the cause; suggested, with its figures
 it was refuted            the cause is not confirmed; nothing is suggested, the explanation says that it was tried. It does
                           not say that recovery read what the disk never had, which was only supposed
 it could not be tried     the likeliest cause; suggested, with the reason why it was not tried
@@ -25,6 +26,8 @@ def cause_with(found: Explanation, trial: Trial | None) -> str:
         return found.cause.otherwise
     if trial and trial.eases:
         return f"among other things: {causes[trial.remedy]}"
+    if trial and trial.perhaps_by_chance:
+        return f"perhaps: {causes[trial.remedy]}"
     cause = found.cause.cause
     doubted = trial and (trial.helps is False or len(found.cause.suspects) > 1)
     return f"not confirmed: {cause}" if cause and doubted else cause

@@ -2,7 +2,8 @@
 
 1. of the finding's crash states, take the one with the fewest crashes and the earliest cut
 2. find the first cut at which it is still broken; then the fewest lost writes (`minimise`)
-3. name what was lost: block by block (`faults.disk.block.naming`), and by the workload's own calls (`losses`, `unsynced`)
+3. name what was lost: block by block (`faults.disk.block.naming`), and by the workload's own calls (`losses`, `unsynced`);
+   of changes in memory, find those that are to blame
 4. derive the cause: which sync was missing before the acknowledgement (`causes`), or which step broke the promise
 """
 
@@ -24,13 +25,12 @@ from crashmatrix.scenarios.power.explain.causes import (
     Cause,
     cause_of,
     cause_of_growth,
-    cause_of_later,
     cause_of_restart,
-    cause_of_unwritten,
 )
+from crashmatrix.scenarios.power.explain.guesses import cause_of_later, cause_of_unwritten
 from crashmatrix.scenarios.power.explain.last_step import called_nothing, is_of_inodes, last_step, step_in_words
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
-from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewest_lost
+from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewest_lost, to_blame
 from crashmatrix.scenarios.power.explain.places import journal_lines, where
 from crashmatrix.scenarios.power.explain.timeline import timeline
 from crashmatrix.scenarios.power.judge import judging
@@ -108,7 +108,7 @@ def explain(
     Args:
         states: ids of crash states of the recording that show it.
         finding: its id: a state shows it if its result has this one.
-        budget: how many states to judge at most.
+        budget: how many states to judge at most; as many again to find which changes in memory are to blame.
         calls: the same workload recorded on the `posix` filesystem, if there is such a recording.
         resumes: whether it takes a second life to show it.
 
@@ -123,7 +123,13 @@ def explain(
     known = [CrashState.parse(state, trace) for state in states]
     first = min(known, key=lambda state: (state.cut, len(state.tears), state.pending - state.kept.bit_count()))
     crash = _minimised(target, recording, trace, first, finding, budget, resumes)
-    return explained(crash, loss_of(trace, crash.state, calls), declared_places()) if crash else None
+    if crash is None:
+        return None
+    loss = loss_of(trace, crash.state, calls)
+    if calls and loss.missing:
+        loss, more = _blamed(target, calls, loss, finding, budget)
+        crash = replace(crash, tries=crash.tries + more)
+    return explained(crash, loss, declared_places())
 
 
 def _minimised(
@@ -146,6 +152,23 @@ def _minimised(
         start, _ = last_step(trace, state)
         safe_before = judge(CrashState.whole(trace, start)).verdict is Verdict.SAFE
     return Crash(trace, recording, state, last[state], budget - most.left, safe_before)
+
+
+def _blamed(target: Target, calls: Recording, loss: Loss, finding: str, tries_max: int) -> tuple[Loss, int]:
+    """Return a loss without the blame of changes that do not deserve it; and how many states were judged for that.
+
+    Args:
+        calls: the same workload recorded on the `posix` filesystem.
+        finding: the id of the finding to explain.
+    """
+    trace = load_trace(calls.trace)
+    with judging(target, calls, trace) as judge:
+        budget = Budget(lambda state: finding_id(result_of(calls, judge(state))) == finding, tries_max)
+        guilty = to_blame(trace, loss.called_to, loss.missing or (), budget.broken)
+    used = tries_max - budget.left
+    if guilty is None or (not guilty and (loss.gone or loss.torn)):  # Those writes are known to be needed.
+        return loss, used
+    return loss.blaming(guilty), used
 
 
 def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> list[Judged]:
@@ -180,6 +203,8 @@ def explained(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Explanat
     """Put a crash and what it took into words; ``declared`` is where failpoints are declared, by name."""
     trace, recording, state, judged = crash.trace, crash.recording, crash.state, crash.judged
     cause = cause_in(crash, loss, declared)
+    if cause.suspects:
+        loss = loss.led_by(cause.suspects[0].remedy.matches)
     sentences = [
         acknowledged(crash.lines, len(recording.initial), killed=recording.went_on is not None),
         where(trace, state.cut, recording, declared),

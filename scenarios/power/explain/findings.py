@@ -80,6 +80,7 @@ class PowerExplainer:
     def findings(self) -> list[Finding]:
         """Explain each kind of broken promise. Renderers group the scenarios of a kind that is not explained."""
         start = time.perf_counter()
+        self._trials.until = start + SECONDS_MAX / 2  # The other half is for trials of other findings.
         groups = [found for found in group(self.exploration.ordered()) if found.finding.verdict.broken]
         explanations: dict[int, tuple[Recording, Explanation] | None] = {}
         workers = self._options.workers
@@ -188,7 +189,7 @@ class PowerExplainer:
         return result.value
 
     def _job(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts) -> JobResult[T]:
-        seconds = 60 + (20 + 2 * JUDGED_MAX) * self._checker.system.seconds_max
+        seconds = 60 + (20 + 4 * JUDGED_MAX) * self._checker.system.seconds_max
         return self._checker.jobs.run(function, self._checker.target, *args, seconds_max=seconds, keep_going=True)
 
 

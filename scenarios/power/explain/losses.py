@@ -6,16 +6,16 @@ the workload's calls, recorded on the `posix` filesystem (`unsynced`), if there 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from crashmatrix.faults.disk import CrashImages, CrashState, Trace, load_trace
 from crashmatrix.faults.disk.change_names import changes_named
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.posix.tree import Trees
-from crashmatrix.faults.disk.trace.named import DATA, NAMES, Named, in_words
+from crashmatrix.faults.disk.trace.named import DATA, NAMES, Named, folder_in_words, in_words
 from crashmatrix.faults.disk.trace.operations import Data, Size, Write
-from crashmatrix.scenarios.power.explain.comparison import missing_from, same_names
+from crashmatrix.scenarios.power.explain.comparison import missing_from, names_here
 from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing, lines_before, lost_in
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.restarts import restarted_at
@@ -27,6 +27,7 @@ _LOST_SHOWN, _IN_TEXT = 24, 4
 _IN_MEMORY = "in memory only: "
 _WITHOUT_METADATA = "on the disk, without the metadata that leads there: "
 _BEYOND_SIZE = "with the size: "
+_BLAMELESS = "as well, and not to blame: "
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Loss:
         on_the_disk: those of the missing changes whose bytes had reached the disk, as sync_file_range(2) makes them. The file
             does not have them, since its size, or the account of its blocks, was lost.
         beyond_size: on `posix`, changes that were not lost themselves, but with the size of their file.
+        blameless: the workload's changes that are missing, too, without which the promise is broken all the same.
+        called_to: the cut in the trace of the workload's calls up to which the crash state shows them.
     """
 
     on_disk: bool
@@ -57,6 +60,30 @@ class Loss:
     later: tuple[Named, ...] = ()
     on_the_disk: tuple[Missing, ...] = ()
     beyond_size: tuple[Named, ...] = ()
+    blameless: tuple[Missing, ...] = ()
+    called_to: int = 0
+
+    def blaming(self, guilty: Sequence[Missing]) -> Loss:
+        """Return this loss with the blame for only these of the missing changes."""
+        first = min((each.at for each in guilty), default=0)
+        return replace(
+            self,
+            missing=tuple(guilty),
+            survived=tuple(each for each in self.survived if guilty and each.at > first),
+            on_the_disk=tuple(each for each in self.on_the_disk if each in guilty),
+            blameless=tuple(each for each in self.missing or () if each not in guilty),
+        )
+
+    def led_by(self, leads: Callable[[str], bool]) -> Loss:
+        """Return this loss with changes of some paths first, so that they are shown; a directory's path ends in a slash."""
+        if not self.missing:
+            return self
+
+        def follows(each: Missing) -> bool:
+            path = each.named.now or each.named.path
+            return not leads(f"{path}/" if each.named.kind == NAMES else path)
+
+        return replace(self, missing=tuple(sorted(self.missing, key=follows)))
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -89,6 +116,7 @@ class Loss:
             *(f"{_WITHOUT_METADATA}{line}" for line in self.without_metadata),
             *self.lines,
             *(f"{_BEYOND_SIZE}{line}" for line in in_words(self.beyond_size)),
+            *(f"{_BLAMELESS}{line}" for line in in_words(each.named for each in self.blameless)),
         ]
         more = len(lines) - _LOST_SHOWN
         return (*lines[:_LOST_SHOWN], *([f"and {more:,} more"] if more > 0 else []))
@@ -112,7 +140,18 @@ class Loss:
         if self.beyond_size:
             listed = "; ".join(in_words(self.beyond_size)[:_IN_TEXT])
             text += f" Lost with the size of their file: {listed}."
+        if self.blameless:
+            text += f" Changes of {self._spared} were lost as well, but the promise breaks without that, too."
         return text
+
+    @property
+    def _spared(self) -> str:
+        """The files and directories with changes that are not to blame."""
+        named = [each.named for each in self.blameless]
+        objects = [folder_in_words(each.path) if each.kind == NAMES else each.path for each in named]
+        found = list(dict.fromkeys(objects))
+        more = [f"{len(found) - _IN_TEXT} more"] if len(found) > _IN_TEXT else []
+        return " and ".join([*found[:_IN_TEXT], *more])
 
     def of_workload(self, trace: Trace) -> tuple[Missing, ...]:
         """The workload's changes that are missing; if that is not known, the lost or torn writes about files and names."""
@@ -155,6 +194,7 @@ def loss_of(trace: Trace, state: CrashState, calls: Recording | None) -> Loss:
         later=later,
         on_the_disk=_reached(trace, state, names, called, lost.missing) if called and lost else (),
         beyond_size=() if on_disk else _beyond_size(trace, state, names),
+        called_to=lost.cut if lost else 0,
     )
 
 
@@ -163,12 +203,13 @@ def _compared(trace: Trace, state: CrashState, images: CrashImages, called: Trac
     if called is None:
         return None
     with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
-        if root.is_symlink() or not same_names(root, called):
-            return None
+        names = None if root.is_symlink() else names_here(root, called)
+    if names is None:
+        return None
     with images.mounted(state) as root:
         if root.is_symlink():  # It leads out of the image.
             return None
-        return missing_from(root, called, trace.notes_before(state.cut))
+        return missing_from(root, called, trace.notes_before(state.cut), names)
 
 
 def _reached(

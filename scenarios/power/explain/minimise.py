@@ -2,16 +2,25 @@
 
 Delta debugging (Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input, 2002), over the writes that a
 crash state lacks: they are given back in halves, in quarters, at last one by one, while the promise stays broken.
+
+A crash of a disk lacks changes as well that had not reached it, such as those of files that nobody needs after a power cut. In
+the trace of the workload's calls, each of these can be given back, too, and the crash is judged again:
+
+    broken with none of them lost      no change in memory is to blame
+    safe with all of them lost         not known, as the other run wrote other bytes: all of them stay suspected
+    broken with some of them lost      these are to blame; whatever else was lost of the same files goes with them
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from crashmatrix.faults.disk import CrashState, Trace
+from crashmatrix.faults.disk.trace.named import NAMES
+from crashmatrix.scenarios.power.explain.unsynced import Missing
 
-__all__ = ["Budget", "earliest", "fewest_lost"]
+__all__ = ["Budget", "earliest", "fewest_lost", "to_blame"]
 
 
 class Budget:
@@ -67,3 +76,24 @@ def fewest_lost(state: CrashState, budget: Budget) -> CrashState:
         lost = [index for index in lost if not state.kept >> index & 1]
         size = min(size, len(lost)) // 2 if size > 1 else 0
     return state
+
+
+def to_blame(
+    trace: Trace, cut: int, missing: Sequence[Missing], broken: Callable[[CrashState], bool]
+) -> tuple[Missing, ...] | None:
+    """Return those of the missing changes whose loss the broken promise needs; None if that is not known.
+
+    Args:
+        trace: of the workload's calls, up to ``cut``.
+    """
+    pending, lost = trace.pending(cut), {each.at for each in missing}
+    kept = sum(1 << index for index, at in enumerate(pending) if at not in lost)
+    state = CrashState(cut, kept, (), len(pending))
+    if broken(CrashState.whole(trace, cut)):
+        return ()
+    if not broken(state):
+        return None
+    needed = fewest_lost(state, Budget(broken, len(pending) ** 2))
+    left = {at for index, at in enumerate(pending) if not needed.kept >> index & 1}
+    files = {each.named.now for each in missing if each.at in left and each.named.kind != NAMES}
+    return tuple(each for each in missing if each.at in left or (each.named.kind != NAMES and each.named.now in files))

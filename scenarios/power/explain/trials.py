@@ -1,12 +1,23 @@
 """Try whether a sync would have helped: record the workload again with it and without it, and judge the same crash states.
 
-Without the sync, the broken promise must show again; otherwise the trial says nothing.
+Without the sync, the broken promise must show again; otherwise the trial says nothing. Recordings differ: threads come in another
+order, and the kernel writes at other moments. So few broken states may be chance, and both are recorded again then, some times.
+
+    broken with the sync     than without it     it
+    none                     fewer for certain   helps
+    some, at most half       fewer for certain   eases
+    at most half             perhaps by chance   is not known to help
+    more than half                               does not help
+
+Fewer for certain: by Fisher's exact test (The Design of Experiments, 1935), chance alone would do that in one of twenty trials.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from math import comb, inf
 from pathlib import Path
 
 from crashmatrix.reports import ScenarioResult
@@ -28,13 +39,14 @@ __all__ = ["STATES_TRIED", "Trial", "Trials"]
 STATES_TRIED = 60
 """How many crash states are judged of each recording at least."""
 
-_Key = tuple[str, Remedy | None]
-"""The name of the recording that is made again, and with what."""
+_Key = tuple[str, Remedy | None, int]
+"""The name of the recording that is made again, with what, and for which time."""
 
 _STATES_TRIED_MAX, _SECONDS_TRIED = 300, 3.0
 """If a system is judged quickly: at most so many, and as many as take so long."""
 
-_REMEDIES_MAX = 6
+_REMEDIES_MAX, _ROUNDS_MAX = 6, 5
+_CHANCE_MAX = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,12 +72,40 @@ class Trial:
             return None
         if self.in_any_way and self.broken:
             return None  # They may have another cause.
-        return not self.broken
+        return None if self.perhaps_by_chance else not self.broken
 
     @property
     def eases(self) -> bool:
         """Whether at least half of the broken states, but not all, are safe with it: there is more to fix."""
-        return self.helps is False and 2 * self.broken * self.judged_without <= self.broken_without * self.judged
+        return self.helps is False and self._halved
+
+    @property
+    def perhaps_by_chance(self) -> bool:
+        """Whether it seems to help, and more states would have to be judged to know that it does."""
+        tried = self.synced and self.judged and self.broken_without and not (self.in_any_way and self.broken)
+        return bool(tried) and self._halved and self._chance > _CHANCE_MAX
+
+    @property
+    def _halved(self) -> bool:
+        return 2 * self.broken * self.judged_without <= self.broken_without * self.judged
+
+    @property
+    def _chance(self) -> float:
+        """How likely so few of the broken states would be among those with the remedy if it made no difference."""
+        every, broken = self.judged + self.judged_without, self.broken + self.broken_without
+        ways = (comb(broken, few) * comb(every - broken, self.judged - few) for few in range(self.broken + 1))
+        return sum(ways) / comb(every, self.judged)
+
+    def and_(self, other: Trial) -> Trial:
+        """Return both trials of the remedy as one."""
+        return replace(
+            self,
+            synced=self.synced + other.synced,
+            broken=self.broken + other.broken,
+            judged=self.judged + other.judged,
+            broken_without=self.broken_without + other.broken_without,
+            judged_without=self.judged_without + other.judged_without,
+        )
 
     @property
     def text(self) -> str:
@@ -74,12 +114,13 @@ class Trial:
             return f"It could not be tried: recorded again without it, none of {self.judged_without} crash states was broken."
         if not self.synced:
             return "It could not be tried: the harness found nothing to sync, or the program writes its journal itself."
-        if self.helps is None:
+        if self.helps is None and not self.perhaps_by_chance:
             return f"Recorded again, this did not show in {self.judged_without} crash states: whether it helps is not known."
         how = " in any way" if self.in_any_way else ""
+        doubt = " This may be chance: whether it helps is not known." if self.perhaps_by_chance else ""
         return (
             f"Recorded again with it: {self.broken} of {self.judged} crash states broken{how}; "
-            f"without it: {self.broken_without} of {self.judged_without}."
+            f"without it: {self.broken_without} of {self.judged_without}.{doubt}"
         )
 
 
@@ -94,6 +135,8 @@ class Trials:
     scratch: Path
     workers: int
     states: int = STATES_TRIED
+    until: float = inf
+    """The time (`time.perf_counter`) from which on nothing is recorded again to rule out chance."""
     _tried: dict[_Key, _Tried] = field(default_factory=dict)
     _like: dict[tuple[str, tuple[int, ...]], Recording] = field(default_factory=dict)
 
@@ -112,24 +155,39 @@ class Trials:
         tried: list[Trial] = []
         like = self._like.setdefault((like.filesystem, like.killed.numbers if like.killed else ()), like)
         for remedy in list(remedies)[:_REMEDIES_MAX]:
-            without = self._results(like, None, notes)
-            shown = _count(without, finding)
-            any_way = not shown
-            broken_without = shown or _count(without)
-            if not broken_without:
-                return Trial(remedy, 1, 0, 0, 0, len(without))
-            found, synced = self._results(like, remedy, notes), self._tried[like.name, remedy].synced
-            broken = _count(found) if any_way else _count(found, finding)
-            tried.append(Trial(remedy, synced, broken, len(found), broken_without, len(without), any_way))
-            if tried[-1].helps:
-                return tried[-1]
-            if not synced and remedy.before == BEFORE_ACK and not like.killed:
+            trial = self._trial(like, finding, remedy, notes)
+            if not trial.broken_without:
+                return trial
+            tried.append(trial)
+            if trial.helps:
+                return trial
+            if not trial.synced and remedy.before == BEFORE_ACK and not like.killed:
                 break  # No other remedy will sync either: the acknowledgements go past us.
         return min(tried, key=lambda trial: (not trial.synced, trial.broken / max(1, trial.judged)), default=None)
 
-    def _results(self, like: Recording, remedy: Remedy | None, notes: int) -> list[ScenarioResult]:
+    def _trial(self, like: Recording, finding: str, remedy: Remedy, notes: int) -> Trial:
+        """Try a remedy, again and again while what it does may be chance."""
+        without = self._results(like, None, notes)
+        shown = _count(without, finding)
+        if not (shown or _count(without)):
+            return Trial(remedy, 1, 0, 0, 0, len(without))
+        shows = finding if shown else ""
+        trial = self._once(like, shows, remedy, notes, 0)
+        for number in range(1, _ROUNDS_MAX):
+            if not trial.perhaps_by_chance or time.perf_counter() > self.until:
+                break
+            trial = trial.and_(self._once(like, shows, remedy, notes, number))
+        return trial
+
+    def _once(self, like: Recording, shows: str, remedy: Remedy, notes: int, number: int) -> Trial:
+        without, found = self._results(like, None, notes, number), self._results(like, remedy, notes, number)
+        synced = self._tried[like.name, remedy, number].synced
+        broken, broken_without = _count(found, shows), _count(without, shows)
+        return Trial(remedy, synced, broken, len(found), broken_without, len(without), not shows)
+
+    def _results(self, like: Recording, remedy: Remedy | None, notes: int, number: int = 0) -> list[ScenarioResult]:
         """The results of crash states of a recording like this one, with a remedy or without; none if recording fails."""
-        key = like.name, remedy
+        key = like.name, remedy, number
         if key not in self._tried:
             self._tried[key] = self._try(like, remedy)
         tried = self._tried[key]

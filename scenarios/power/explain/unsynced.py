@@ -29,11 +29,15 @@ class Missing:
 
 
 class Lost(NamedTuple):
-    """The changes that a crash took, those that it could have taken, and those after the first one taken that survived."""
+    """The changes that a crash took, those that it could have taken, and those after the first one taken that survived.
+
+    ``cut`` is the position in the trace of the calls up to which they were compared.
+    """
 
     missing: tuple[Missing, ...] = ()
     unsynced: tuple[Missing, ...] = ()
     survived: tuple[Missing, ...] = ()
+    cut: int = 0
 
 
 def lost_in(trace: Trace, state: CrashState) -> Lost:
@@ -41,7 +45,7 @@ def lost_in(trace: Trace, state: CrashState) -> Lost:
     unsynced = unsynced_at(trace, state.cut)
     torn = {tear.write for tear in state.tears}
     missing = [each for index, each in enumerate(unsynced) if index in torn or not state.kept >> index & 1]
-    return Lost(tuple(missing), tuple(unsynced), survivors(trace, state.cut, missing))
+    return Lost(tuple(missing), tuple(unsynced), survivors(trace, state.cut, missing), state.cut)
 
 
 def unsynced_at(trace: Trace, cut: int) -> list[Missing]:

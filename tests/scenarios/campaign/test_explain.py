@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,38 @@ def test_an_error_becomes_a_note(error: Exception | None, note: str) -> None:
     assert explanation_of(Explains(error)) == ([], [note])
 
 
+KILLED = Finding(
+    id="kill-loses-1", experiment="kill", verdict=Verdict.LOSES, title="it loses", count=2, example="kill:x@1",
+    cause="0 was acknowledged before anything of it was handed to the kernel",
+)  # fmt: skip
+CUT = Finding(
+    id="power-loses-1", experiment="power", verdict=Verdict.LOSES, title="it loses", count=1, example="power:x:1-none",
+    explanation=("Then: gone.",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cut", "killed", "refers"),
+    [
+        (CUT, KILLED, True),
+        (replace(CUT, cause="not confirmed: no fsync of log", tested=False), KILLED, True),
+        (replace(CUT, cause="no fsync of log", tested=True), KILLED, False),
+        (replace(CUT, cause="no fsync of log"), KILLED, False),
+        (replace(CUT, id="power-loses-2"), KILLED, False),
+        (replace(CUT, id="io-error-loses-1", experiment="io-error"), KILLED, False),
+        (CUT, replace(KILLED, cause=""), False),
+    ],
+)
+def test_as_when_it_is_killed(cut: Finding, killed: Finding, refers: bool) -> None:
+    """A finding of power cuts without a certain cause refers to the one of kills that breaks the promise in the same words."""
+    ((found,), _) = explanation_of(Explains(None, [cut]), [replace(killed, id="kill-loses-3"), killed])
+    if not refers:
+        assert found == cut
+        return
+    assert found.cause == f"perhaps as when the process is killed: {killed.cause}"
+    assert found.explanation[-1].startswith("2 kills of the process broke the same promise in the same words.")
+
+
 def test_random_names_are_one_name() -> None:
     """No run has a random name twice, so findings call it by what stays; the timeline shows the names of its run."""
     event = Event(at=1, kind="write", text="the store's folder: db.aBc1eF becomes db")
@@ -67,7 +100,7 @@ def test_random_names_are_one_name() -> None:
 def test_an_interrupt_while_explaining_keeps_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C skips the explanation; what was found is in the report, grouped as it is without one."""
 
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("crashmatrix.scenarios.campaign.campaign.explanation_of", interrupted)

@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def calls_as_before() -> Iterator[None]:
     """A remedy before renames is at work in its process for ever: here, until the test is over."""
-    calls = {name: getattr(os, name) for name in ("rename", "replace", "unlink", "remove")}
+    calls = {name: getattr(os, name) for name in ("rename", "replace", "link", "unlink", "remove")}
     yield
     for name, call in calls.items():
         setattr(os, name, call)
@@ -47,6 +47,12 @@ def test_patterns() -> None:
     assert pattern_of("wal/t/4-4.arrows") == pattern_of("wal/t/17-.arrows") == "wal/t/*.arrows"
     assert pattern_of("wal/tmp0qpowh5k") == pattern_of("wal/tmpabcdefgh") == "wal/tmp*"
     assert pattern_of("part-00000-1c2d3e4f-1111-2222-3333-444455556666.parquet") == "part-*-*.parquet"
+    digest = "1b86886d99487f98715d6eb55d2d23c7e230ce"
+    assert pattern_of(f".git/objects/74/{digest}") == pattern_of(f".git/objects/fa/{digest}") == ".git/objects/*/*"
+    assert pattern_of("objects/ca/tmp_obj_dd1cLW") == pattern_of("objects/74/tmp_obj_QAW26M") == "objects/*/tmp_obj_*"
+    assert pattern_of("blobs/0x05/0x040d5f38185ecfbb.blob") == "blobs/*x*/*x*.blob"
+    assert pattern_of("db/tmp0qpowh5k") == "db/tmp*"
+    assert pattern_of("ca/log") == "ca/log"
     remedy = Remedy(BEFORE_ACK, ("./", "a[[]1].*", pattern_of("b[*]")))
     assert [path for path in ("./", "a[1].x", "b[*]", "b*", "c/") if remedy.matches(path)] == ["./", "a[1].x", "b[*]"]
 
@@ -55,7 +61,7 @@ def test_patterns() -> None:
     ("remedy", "text"),
     [
         (Remedy(BEFORE_ACK, ("log", "./")), "fsync of log and ./ before each acknowledgement"),
-        (Remedy(BEFORE_RENAME, ("db.new",)), "fsync of db.new before each rename of it"),
+        (Remedy(BEFORE_RENAME, ("db.new",)), "fsync of db.new before each rename or link of it"),
         (Remedy(BEFORE_REMOVAL, ("sst",)), "fsync of sst before a file is removed or replaced"),
         (Remedy(BEFORE_CHANGE, ("*.log",), "db"), "fsync of *.log before each change of db"),
         (Remedy(BEFORE_RECOVERY, ("*",)), "fsync of everything before recovery reads it, after a restart"),
@@ -111,6 +117,15 @@ def test_syncs_before_a_rename(how: str, root: Path) -> None:
     assert syncs_made(counted) == 1
 
 
+def test_syncs_before_a_link(root: Path) -> None:
+    """A link is a name, too: the files that are meant are synced before."""
+    counted = root.parent / "count"
+    remedy = Remedy(BEFORE_RENAME, ("db",))
+    Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND)).hook()
+    (root / "db2").hardlink_to(root / "db")
+    assert syncs_made(counted) == 1
+
+
 @pytest.mark.parametrize(("folder", "count"), [("wal", 1), ("wal2", 0)])
 def test_syncs_before_a_rename_of_the_folder(folder: str, count: int, root: Path) -> None:
     """A file that gets another name with its folder is synced before, and none with a name that begins alike."""
@@ -149,6 +164,7 @@ def test_syncs_before_a_removal(change: Callable[[Path], object], count: int, ro
         (Remedy(BEFORE_RECOVERY, ("*",)), 5),
         (Remedy(BEFORE_RENAME, ("db",)), 1),
         (Remedy(BEFORE_REMOVAL, ("wal/*.log",)), 2),
+        pytest.param(Remedy(BEFORE_RENAME, ("wal/22.log",)), 1, marks=NEEDS_CALLS, id="link"),
         pytest.param(Remedy(BEFORE_CHANGE, ("wal/*.log",), "db"), 3 * 2, marks=NEEDS_CALLS, id="open, write, rename"),
         pytest.param(Remedy(BEFORE_CHANGE, ("db2",), "wal/1.log"), 1, marks=NEEDS_CALLS, id="unlink"),
         (Remedy(BEFORE_ACK, ("*",)), 0),
@@ -164,6 +180,7 @@ def test_syncs_in_recovery(remedy: Remedy, count: int, root: Path) -> None:
         (root / "db").write_text("1")
         (root / "db").replace(root / "db2")
         (root / "wal" / "1.log").unlink()
+        (root / "linked").hardlink_to(root / "wal" / "22.log")
 
     syncing.recover(recovery, journal)
     assert syncs_made(counted) == count

@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from crashmatrix.faults.disk.trace.named import ATTRIBUTE, DATA, METADATA, NAMES, SIZE, Named
+from crashmatrix.faults.disk.trace.named import ATTRIBUTE, DATA, NAMES, SIZE, Named
 from crashmatrix.scenarios.power.explain.causes import (
     Cause,
     Suspect,
     cause_of,
-    cause_of_later,
     cause_of_restart,
-    cause_of_unwritten,
 )
 from crashmatrix.scenarios.power.explain.unsynced import Missing
 from crashmatrix.scenarios.recorded.remedies import (
@@ -49,7 +47,7 @@ def ack(*paths: str) -> Remedy:
 
 DATA_CAUSE = "no fsync of log between the write to it and the acknowledgement of 0"
 RENAMED = "no fsync of db.new before its rename to db"
-EARLY = "The name was durable before the content: nothing had synced the file before its rename."
+EARLY = "The name was durable before the content: nothing had synced the file before it got that name."
 LOST = "Nothing had synced what was acknowledged, so it was not durable: "
 
 
@@ -187,6 +185,14 @@ def test_cause_of(changes: list[tuple[int, Named]], how: dict[str, Any], expecte
     assert cause_of(missing(*changes), 2, "0", **how) == expected
 
 
+def test_a_link_before_its_content() -> None:
+    """A link is a name as well: it was durable, and nothing had synced the content before."""
+    linked = missing((2, data("tmp", "12/34")), (2, names("12", "34 linked to tmp")), (2, names(".", "tmp removed")))
+    for survived, unsynced in ((linked[1:], []), ([], linked)):
+        (suspect,) = cause_of(linked[:1], 2, "0", survived=survived, unsynced=unsynced).suspects
+        assert suspect == Suspect("no fsync of tmp before its link to 12/34", Remedy(BEFORE_RENAME, ("tmp",)))
+
+
 def test_no_more_is_suspected_than_can_be_tried() -> None:
     """Three alone, the latest first, then all together; files that differ in numbers only are one pattern."""
     cause = cause_of(missing(*((0, data(f"{name}1.log")) for name in "abcde"), (0, data("a2.log"))), 2, "0")
@@ -203,31 +209,6 @@ def test_only_three_of_the_spared_are_named() -> None:
     assert cause.together.cause.endswith("; nor of b and c and d, which this crash spared")
     assert cause.together.remedy.paths == tuple("abcde")
     assert cause.every == (*cause.suspects, cause.together)
-
-
-LATER: list[Any] = [
-    pytest.param([], [], id="nothing"),
-    pytest.param([data("(outside)/x"), Named(kind=METADATA)], [], id="nothing of the store's"),
-    pytest.param([data("log")], [("no fsync of log before the acknowledgement of 0", ("log",))], id="one file"),
-    pytest.param(
-        [data("log"), names(".", "log made"), data("log")],
-        [
-            ("no fsync of log before the acknowledgement of 0", ("log",)),
-            ("no fsync of the store's folder before the acknowledgement of 0", ("./",)),
-            ("no fsync of what 0 consists of before its acknowledgement", ("log", "./")),
-        ],
-        id="a file and a name, then both",
-    ),
-]
-
-
-@pytest.mark.parametrize(("later", "suspects"), LATER)
-def test_cause_of_later(later: list[Named], suspects: list[tuple[str, tuple[str, ...]]]) -> None:
-    """The next write is a suspect, and becomes the cause only once it was tried."""
-    cause = cause_of_later(later, "0")
-    assert cause.cause == ""
-    assert [(suspect.cause, suspect.remedy.paths) for suspect in cause.suspects] == suspects
-    assert cause.because.startswith("In the recorded run, the next writes") is bool(suspects)
 
 
 def test_cause_of_restart() -> None:
@@ -366,18 +347,3 @@ def test_a_size_without_content(unsynced: list[Named], grew: bool) -> None:
     could = missing(*((2, each) for each in unsynced))
     cause = cause_of(could[-1:], 2, "0", unsynced=could)
     assert (cause.cause == "log grew without its content: log, bytes 0 to 7, were lost and read as zeros") is grew
-
-
-@pytest.mark.parametrize(
-    ("later", "suspects"),
-    [
-        ([], []),
-        ([data("map"), names(".", "x made"), data("(outside) y")], ["no msync of map before the acknowledgement of 0"]),
-    ],
-)
-def test_cause_of_unwritten(later: list[Named], suspects: list[str]) -> None:
-    """An item for which nothing was called is in memory: in a mapped file, if a trial says so, else in the process."""
-    cause = cause_of_unwritten(later, "0")
-    assert [suspect.cause for suspect in cause.suspects] == suspects
-    assert cause.otherwise == "0 was acknowledged before anything of it was handed to the kernel"
-    assert cause.cause == ""

@@ -12,7 +12,7 @@ import pytest
 from crashmatrix.faults.disk import Operation
 from crashmatrix.faults.disk.trace.named import in_words
 from crashmatrix.faults.disk.trace.operations import MODE, MODIFIED, ROOT, Attribute, Data, Names, Size, Sync
-from crashmatrix.scenarios.power.explain.comparison import missing_from, same_names
+from crashmatrix.scenarios.power.explain.comparison import missing_from, names_here
 from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing
 from tests.scenarios.power.explain.traces import LOG, acknowledged, attempted, made, posix_trace, written
 
@@ -100,16 +100,16 @@ def test_another_order_of_notes(notes: tuple[bytes, ...], tmp_path: Path) -> Non
 
 def test_no_notes(tmp_path: Path) -> None:
     """Before the first note, nothing had to be durable."""
-    assert missing_from(tmp_path, PUT, ()) == Lost()
+    assert missing_from(tmp_path, PUT, ()) == Lost(cut=PUT.start)
 
 
-def test_same_names(tmp_path: Path) -> None:
+def test_names_here(tmp_path: Path) -> None:
     """Two runs are alike if they end with the same names."""
-    assert not same_names(tmp_path, PUT)
+    assert names_here(tmp_path, PUT) is None
     (tmp_path / "log").touch()
-    assert same_names(tmp_path, PUT)
+    assert names_here(tmp_path, PUT) == {}
     (tmp_path / "other").touch()
-    assert not same_names(tmp_path, PUT)
+    assert names_here(tmp_path, PUT) is None
 
 
 OLD, NEW = 11, 12
@@ -236,6 +236,42 @@ def test_same_names_but_for_random_ones(tmp_path: Path) -> None:
     """Names drawn at random are alike; two of them are not one."""
     trace = posix_trace(*made(b"tmp0qpowh5k"))
     (tmp_path / "tmpabcdefgh").touch()
-    assert same_names(tmp_path, trace)
+    assert names_here(tmp_path, trace) == {"tmp0qpowh5k": "tmpabcdefgh"}
     (tmp_path / "tmpabcdefgi").touch()
-    assert not same_names(tmp_path, trace)
+    assert names_here(tmp_path, trace) is None
+
+
+def delivered(name: bytes, content: bytes, inode: int) -> tuple[Operation, ...]:
+    """A message is written under a temporary name, synced, and gets another name."""
+    moved = Names(((ROOT, b"tmp-%s" % name, 0), (ROOT, b"new-%s" % name, inode)))
+    return (*made(b"tmp-%s" % name, inode), *written(content, inode=inode), Sync(inode), moved)
+
+
+MAIL = posix_trace(
+    *attempted(0), *delivered(b"1764537845.M9P12Q1.vm", b"0", LOG), Sync(ROOT), *acknowledged(0),
+    *attempted(1), *delivered(b"1764537845.M8123P12Q2.vm", b"1", OLD), *acknowledged(1),
+    *attempted(2), *delivered(b"1764537846.M7P12Q3.vm", b"2", NEW), *acknowledged(2),
+)  # fmt: skip
+FIRST, SECOND, THIRD = "1796076334.M291876P4Q1.vm", "1796076334.M297447P4Q2.vm", "1796076335.M11P4Q3.vm"
+
+
+def test_names_with_times(tmp_path: Path) -> None:
+    """A file whose name has the time in it is found under its name in this run, and called by that."""
+    for number, name in enumerate((FIRST, SECOND, THIRD)):
+        (tmp_path / f"new-{name}").write_bytes(b"%d" % number)
+    names = names_here(tmp_path, MAIL)
+    assert names is not None
+    assert names["new-1764537845.M8123P12Q2.vm"] == f"new-{SECOND}"
+    for name, ack in ((THIRD, b"ack 2"), (SECOND, b"ack 1")):
+        (tmp_path / f"new-{name}").unlink()
+        notes = tuple(b"%s %d" % (kind, item) for item in range(3) for kind in (b"attempt", b"ack"))
+        found = missing_from(tmp_path, MAIL, notes[: notes.index(ack) + 1], names)
+        assert found is not None
+        assert words(found.missing)[-1].endswith(f"becomes new-{name}")
+        assert f"new-{FIRST}" not in " ".join(words(found.missing))
+
+
+def test_another_number_of_files(tmp_path: Path) -> None:
+    """If one run has more files than the other, nothing is said."""
+    (tmp_path / f"new-{FIRST}").write_bytes(b"0")
+    assert names_here(tmp_path, MAIL) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crashmatrix.scenarios.power.explain.causes import Cause, Suspect, cause_of_restart
@@ -17,6 +19,7 @@ STEP = Cause("no fsync of log", "", (Suspect("no fsync of log", LOG),), otherwis
 NONE = Cause("a second recovery differs")
 HELPS, EASES = Trial(FOLDER, 9, 0, 80, 20, 80), Trial(FOLDER, 9, 10, 80, 20, 80)
 REFUTED, UNTRIED = Trial(LOG, 9, 4, 89, 4, 89), Trial(LOG, 0, 4, 89, 4, 89)
+BY_CHANCE = Trial(FOLDER, 9, 0, 48, 1, 37)
 TRY_LOG, TRY_FOLDER = f"Try {LOG.text}.", f"Try {FOLDER.text}."
 
 
@@ -28,6 +31,8 @@ TRY_LOG, TRY_FOLDER = f"Try {LOG.text}.", f"Try {FOLDER.text}."
         (TWO, None, "no fsync of log; and 1 more", TRY_LOG),
         (TWO, HELPS, "no fsync of ./", f"{TRY_FOLDER} {HELPS.text}"),
         (TWO, EASES, "among other things: no fsync of ./", f"{TRY_FOLDER} {EASES.text}"),
+        (TWO, BY_CHANCE, "perhaps: no fsync of ./", f"{TRY_FOLDER} {BY_CHANCE.text}"),
+        (STEP, replace(BY_CHANCE, remedy=LOG), "this step", f"{TRY_LOG} {BY_CHANCE.text}"),
         (ONE, REFUTED, "not confirmed: no fsync of log", ""),
         (TWO, REFUTED, "not confirmed: no fsync of log; and 1 more", ""),
         (ONE, UNTRIED, "no fsync of log", f"{TRY_LOG} {UNTRIED.text}"),

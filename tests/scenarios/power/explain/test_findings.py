@@ -156,6 +156,15 @@ def test_causes(system: str, fs: str, cause: str, suggestion: str, tmp_path: Pat
     assert finding.tested is (True if suggestion else None) or not finding.suggestion
 
 
+def test_a_file_that_nobody_needs_is_not_blamed(tmp_path: Path) -> None:
+    """A file that is never synced is lost in each crash. If the promise breaks without that loss, too, the step is to blame."""
+    finding = explained_power(f"{CAUSES}:TwoSteps", COMMITS_SELDOM, 40, tmp_path)[0]
+    assert finding.cause.startswith("the promise breaks with this step of the workload, after the journal line attempt")
+    assert all(line.startswith("as well, and not to blame: notes") for line in finding.lost)
+    assert finding.lost
+    assert any("Changes of notes were lost as well" in sentence for sentence in finding.explanation)
+
+
 @pytest.mark.parametrize(
     ("system", "in_memory"),
     [("WrittenBackOnly", ["in memory only: data, its size: 4,096 bytes"]), ("WrittenBackOnlyAhead", [])],
@@ -178,7 +187,7 @@ def test_bytes_that_are_on_the_disk_are_not_called_lost_in_memory(
         ("echo $i >>data", "fsync of data and ./ before each acknowledgement"),
         pytest.param(
             "cat data >new 2>/dev/null; echo $i >>new; mv new data; sync .",
-            "fsync of new before each rename of it",
+            "fsync of new before each rename or link of it",
             marks=pytest.mark.slow,
         ),
     ],

@@ -52,6 +52,11 @@ TEXTS = [
         "On the disk, but lost to the file with its metadata: log, bytes 0 to 7.",
     ),
     (
+        replace(NOTHING, missing=IN_MEMORY).blaming(()),
+        "No write that had reached the disk was lost. Changes of log and the store's folder were lost as well, but the promise "
+        "breaks without that, too.",
+    ),
+    (
         replace(NOTHING, on_disk=False, gone=(1,), beyond_size=(LOG,)),
         "Lost: 1 of 3 changes that no sync had made durable: log, bytes 0 to 7. Lost with the size of their file: log, bytes 0 "
         "to 7.",
@@ -69,6 +74,27 @@ def test_nothing() -> None:
     """A write that is missing, torn or in memory only is a loss."""
     assert NOTHING.nothing
     assert not any(replace(NOTHING, **how).nothing for how in ({"gone": (1,)}, {"torn": (1,)}, {"missing": IN_MEMORY}))
+
+
+def test_blaming() -> None:
+    """Changes that are not to blame are lost, too, and explain nothing. Changes after the first to blame are later ones."""
+    survived = (Missing(2, 1, LOG), Missing(4, 1, LOG))
+    loss = replace(NOTHING, missing=IN_MEMORY, on_the_disk=IN_MEMORY, survived=survived)
+    found = loss.blaming(IN_MEMORY[1:])
+    assert (found.missing, found.on_the_disk, found.blameless) == (IN_MEMORY[1:], IN_MEMORY[1:], IN_MEMORY[:1])
+    assert [each.at for each in found.survived] == [4]
+    assert found.listed[-1] == "as well, and not to blame: log, bytes 0 to 7"
+    none = loss.blaming(())
+    assert none.nothing
+    assert none.survived == ()
+
+
+def test_led_by() -> None:
+    """The changes of some paths come first, and the others stay in order."""
+    loss = replace(NOTHING, missing=IN_MEMORY)
+    assert loss.led_by("./".__eq__).in_memory == ("the store's folder: log made", "log, bytes 0 to 7")
+    assert loss.led_by("log".__eq__) == loss
+    assert NOTHING.led_by("log".__eq__) == NOTHING
 
 
 def test_listed() -> None:

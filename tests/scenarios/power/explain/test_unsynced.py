@@ -35,7 +35,7 @@ def words(missing: Sequence[Missing]) -> list[str]:
 def test_lost_in(kept: int, tears: tuple[Tear, ...], lost: list[str]) -> None:
     """The changes that a crash state loses in whole or in part, beside every change that it could have lost."""
     state = CrashState(AFTER_ACK, kept, tears, 3)
-    missing, could, _ = lost_in(PUT, state)
+    missing, could, *_ = lost_in(PUT, state)
     assert words(missing) == lost
     assert words(could) == [NAME, SIZE, DATA]
     assert {each.lines for each in could} == {1}  # Called for after the attempt, before the acknowledgement.
