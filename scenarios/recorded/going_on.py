@@ -30,7 +30,7 @@ from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.recorded.machine_journal import MachineJournal
 from crashmatrix.scenarios.recorded.remedies import Syncing
-from crashmatrix.scenarios.recorded.saying import Saying
+from crashmatrix.scenarios.saying import Saying
 from crashmatrix.scenarios.target.contract import contract_named
 from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.notes import RESUMED, AckNote, AttemptNote, FailNote, HitNote, parse

@@ -22,7 +22,7 @@ from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace
 from crashmatrix.scenarios.processes.calls.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
-from crashmatrix.scenarios.recorded.saying import Saying
+from crashmatrix.scenarios.saying import Saying
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal
 from crashmatrix.scenarios.target.notes import KILLED, AttemptNote, HitNote, parse

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from crashmatrix.faults.disk.linux.containment import run_forked
-from crashmatrix.scenarios.recorded.saying import Saying
+from crashmatrix.scenarios.saying import Saying
 
 
 def fails() -> None:
