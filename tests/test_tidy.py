@@ -165,7 +165,7 @@ def test_each_module_has_a_test_of_its_name() -> None:
 
 LAYERS: list[set[str]] = [
     {"errors", "last_words"},
-    {"target", "shards", "extras"},
+    {"target", "shards", "extras", "saying"},
     {"processes"},
     {"systems"},
     {"judging"},
