@@ -1,7 +1,7 @@
 """From broken promises of any experiment to findings. The results stand even if explaining fails.
 
-`power` may not know why, for a workload whose threads take another order each time. If `kill` broke the same promise in the same
-words, and knows why, the finding refers to that.
+An experiment may not know why, for a workload whose threads take another order each time. If another one broke the same promise
+in the same words, and knows why, the finding refers to that.
 
 Names that libraries draw at random are one name in all findings (`reports.temporary_names`), as no run has them twice. A timeline
 keeps the names of its run, since it may have several such files.
@@ -29,7 +29,7 @@ def explanation_of(experiment: Experiment, known: Sequence[Finding] = ()) -> Exp
     """
     try:
         explained = experiment.explain()
-        return explained._replace(findings=[_as_killed(each, known) for each in _with_one_name(explained.findings)])
+        return explained._replace(findings=[_as_known(each, known) for each in _with_one_name(explained.findings)])
     except Exception as error:  # An explanation is not worth losing a result.
         return Explained([], [f"what was found could not be explained: {type(error).__name__}: {error}"])
 
@@ -48,19 +48,19 @@ def _with_one_name(findings: Sequence[Finding]) -> list[Finding]:
     ]
 
 
-def _as_killed(finding: Finding, known: Sequence[Finding]) -> Finding:
-    """Return a finding of power cuts that refers to the one of kills in the same words, if only that has a cause."""
-    words = finding.id.removeprefix("power-")
-    killed = next((each for each in known if each.cause and each.id == f"kill-{words}"), None)
+def _as_known(finding: Finding, known: Sequence[Finding]) -> Finding:
+    """Return a finding that refers to one of another experiment in the same words, if only that has a cause."""
+    words = finding.id.removeprefix(finding.experiment)
+    other = next((each for each in known if each.cause and each.id == f"{each.experiment}{words}"), None)
     doubtful = not finding.cause or finding.cause.startswith(_NOT_CONFIRMED)
-    if finding.experiment != "power" or not doubtful or finding.tested or killed is None:
+    if not doubtful or finding.tested or other is None or other.experiment == finding.experiment:
         return finding
     said = (
-        f"{killed.count:,} kill{'s' if killed.count > 1 else ''} of the process broke the same promise in the same words. "
-        "If this stays once that is fixed, look at what was synced."
+        f"{other.count:,} scenario{'s' if other.count > 1 else ''} of {other.experiment} broke the same promise in the same words."
+        " If this stays once that is fixed, it has another cause."
     )
     return replace(
         finding,
-        cause=f"perhaps as when the process is killed: {killed.cause}",
+        cause=f"perhaps as under {other.experiment}: {other.cause}",
         explanation=(*finding.explanation, said),
     )

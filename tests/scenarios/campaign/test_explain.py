@@ -68,18 +68,19 @@ CUT = Finding(
         (replace(CUT, cause="no fsync of log", tested=True), KILLED, False),
         (replace(CUT, cause="no fsync of log"), KILLED, False),
         (replace(CUT, id="power-loses-2"), KILLED, False),
-        (replace(CUT, id="io-error-loses-1", experiment="io-error"), KILLED, False),
+        (replace(CUT, id="io-error-loses-1", experiment="io-error"), KILLED, True),
+        (KILLED, KILLED, False),
         (CUT, replace(KILLED, cause=""), False),
     ],
 )
-def test_as_when_it_is_killed(cut: Finding, killed: Finding, refers: bool) -> None:
-    """A finding of power cuts without a certain cause refers to the one of kills that breaks the promise in the same words."""
+def test_as_under_another_experiment(cut: Finding, killed: Finding, refers: bool) -> None:
+    """A finding without a certain cause refers to one of another experiment that breaks the promise in the same words."""
     ((found,), _) = explanation_of(Explains(None, [cut]), [replace(killed, id="kill-loses-3"), killed])
     if not refers:
         assert found == cut
         return
-    assert found.cause == f"perhaps as when the process is killed: {killed.cause}"
-    assert found.explanation[-1].startswith("2 kills of the process broke the same promise in the same words.")
+    assert found.cause == f"perhaps as under kill: {killed.cause}"
+    assert found.explanation[-1].startswith("2 scenarios of kill broke the same promise in the same words.")
 
 
 def test_random_names_are_one_name() -> None:
