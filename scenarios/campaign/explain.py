@@ -55,9 +55,9 @@ def _as_known(finding: Finding, known: Sequence[Finding]) -> Finding:
     doubtful = not finding.cause or finding.cause.startswith(_NOT_CONFIRMED)
     if not doubtful or finding.tested or other is None or other.experiment == finding.experiment:
         return finding
+    scenarios = f"{other.count:,} scenario{'s' if other.count > 1 else ''} of {other.experiment}"
     said = (
-        f"{other.count:,} scenario{'s' if other.count > 1 else ''} of {other.experiment} broke the same promise in the same words."
-        " If this stays once that is fixed, it has another cause."
+        f"{scenarios} broke the same promise in the same words. If this stays once that is fixed, it has another cause."
     )
     return replace(
         finding,
