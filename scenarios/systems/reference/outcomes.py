@@ -40,7 +40,8 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
     """Return what recovery may find: everything acknowledged, and of what is in flight on each table the first so many.
 
     An acknowledgement settles every earlier attempt on its table: without a log, a truncation takes batches
-    with it that no flush had acknowledged. One that has failed took effect or it did not, whatever came after it.
+    with it that no flush had acknowledged. One that has failed took effect or it did not, whatever came after it. A failure of one
+    that was settled changes nothing: whoever kills the workload notes it for each attempt that was not acknowledged by itself.
 
     Args:
         apply: returns the state after an operation; None for the operations above.
@@ -51,6 +52,7 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
     apply = apply or _apply
     found = [reduce(apply, promises.initial, Outcome())]
     in_flight: dict[str, list[_Waiting]] = {}
+    settled: list[Item] = []
     for event in promises.events:
         if noted(event.item):
             continue
@@ -59,6 +61,10 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
             waiting.append(_Waiting(event.item))
             continue
         place = _newest(waiting, event.item)
+        if event.kind == "fail" and place is None and event.item in settled:
+            continue
+        if place is None:
+            raise UsageError(f"the journal says that {event.item} ended, which was not attempted")
         if event.kind == "fail":
             waiting[place].failed = True
             continue
@@ -66,6 +72,7 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
             if one.failed:
                 found = _distinct([*found, *_step(apply, found, one.item)])
         found = _step(apply, found, event.item)
+        settled += [one.item for one in waiting[:place] if not one.failed]
         del waiting[: place + 1]
     for waiting in in_flight.values():
         found = _after(apply, found, waiting)
@@ -74,12 +81,10 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
     return found
 
 
-def _newest(waiting: list[_Waiting], item: Item) -> int:
+def _newest(waiting: list[_Waiting], item: Item) -> int | None:
     """The place of the newest attempt of an item that has not ended. A caller tries again once an attempt has failed."""
-    for place in reversed(range(len(waiting))):
-        if waiting[place].item == item and not waiting[place].failed:
-            return place
-    raise UsageError(f"the journal says that {item} ended, which was not attempted")
+    places = reversed(range(len(waiting)))
+    return next((place for place in places if waiting[place].item == item and not waiting[place].failed), None)
 
 
 def _step(apply: Callable[[Outcome, Item], Outcome], states: list[Outcome], item: Item) -> list[Outcome]:

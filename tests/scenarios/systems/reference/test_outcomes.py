@@ -50,6 +50,14 @@ def test_outcomes() -> None:
     assert outcomes(promises(CREATE, attempted=ZERO)) == [{"t": []}, {"t": [ZERO]}]
 
 
+@pytest.mark.parametrize(("ends", "found"), [([], [[ONE]]), ([f"fail {item_key(ZERO)}"], [[ONE]])])
+def test_a_failure_of_one_that_was_settled(ends: list[str], found: list[Any]) -> None:
+    """A kill fails every attempt without an end, also those that a later acknowledgement has settled: that changes nothing."""
+    lines = [f"attempt {item_key(ZERO)}", f"attempt {item_key(ONE)}", f"ack {item_key(ONE)}", *ends]
+    promised = Promises.parse("".join(f"{line}\n" for line in lines).encode(), (CREATE,))
+    assert outcomes(promised) == [{"t": batches} for batches in found]
+
+
 @pytest.mark.parametrize(("failed", "found"), [(True, [[ONE], [ZERO, ONE]]), (False, [[ONE]])])
 def test_one_that_failed_may_have_taken_effect(failed: bool, found: list[Any]) -> None:
     """Also if something later is acknowledged; one that was given up without a word has not."""
