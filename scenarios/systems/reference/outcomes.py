@@ -40,8 +40,8 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
     """Return what recovery may find: everything acknowledged, and of what is in flight on each table the first so many.
 
     An acknowledgement settles every earlier attempt on its table: without a log, a truncation takes batches
-    with it that no flush had acknowledged. One that has failed took effect or it did not, whatever came after it. A failure of one
-    that was settled changes nothing: whoever kills the workload notes it for each attempt that was not acknowledged by itself.
+    with it that no flush had acknowledged. One that has failed took effect or it did not, whatever came after it. A failure of
+    one that was settled changes nothing: after a kill it is noted for each attempt that has no end of its own.
 
     Args:
         apply: returns the state after an operation; None for the operations above.
