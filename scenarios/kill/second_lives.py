@@ -211,13 +211,19 @@ class SecondLives:
     def _room(self, least: int, share: float) -> int:
         if self._at_most is not None:
             return self._at_most
-        return max(least, round(share * len(self.exploration.checked)))
+        return max(least, round(share * self._distinct()))
 
     def _room_for_kills(self) -> int:
         if self._at_most is not None:
             return self._at_most
         of_budget = round(KILLS_OF_BUDGET * self.exploration.options.shard.share(self.exploration.budget))
-        return max(self._room(KILLS_MIN, KILLS_SHARE), min(of_budget, len(self.exploration.checked)))
+        return max(self._room(KILLS_MIN, KILLS_SHARE), min(of_budget, self._distinct()))
+
+    def _distinct(self) -> int:
+        """How many folders were judged, with their promises: as many in each run, whatever the times of files."""
+        return len(
+            {state.digest for state in self.exploration.states.values() if state.key in self.exploration.checked}
+        )
 
     def _note(self, path: CrashPath, recovered: Recovered, life: Life) -> None:
         """Let the exploration know the states of a second life; report one that has no end to judge."""
@@ -236,18 +242,17 @@ class SecondLives:
         """Judge the ends of second lives, and crashes in them."""
         explored = self.exploration
         level = {end: explored.states[end] for path in paths if (end := (*path, RESUMED, END)) in explored.states}
-        kills = {
-            (*path, RESUMED, hit): state for path in paths for hit, state in self.lives[path].states.items()
-        }  # fmt: skip
+        kills = {(*path, RESUMED, hit): state for path in paths for hit, state in self.lives[path].states.items()}
         last = [path for before in paths for path in self._last_of_each_folder(before)]
-        first = {kills[path].key: path for path in reversed([*last, *kills])}
+        # By content, since two files may have one time or not in another run.
+        first = {kills[path].digest: path for path in reversed([*last, *kills])}
         every = explored.options.until_broken and self._at_most is None
         room, seed = len(first) if every else self._room_for_kills(), f"{explored.options.seed} kills in second lives"
-        keys = set[str]()
+        chosen = set[str]()
         for some in ({*last}, {*kills} - {*last}):
             kinds = {path: self._kind_of_kill(path, kills[path]) for path in first.values() if path in some}
-            keys |= {kills[path].key for path in second_life.varied(kinds, room - len(keys), seed)}
-        level |= {path: state for path, state in kills.items() if state.key in keys}
+            chosen |= {kills[path].digest for path in second_life.varied(kinds, room - len(chosen), seed)}
+        level |= {path: state for path, state in kills.items() if state.digest in chosen}
         explored.paths += level
         explored.judge_level(level)
 
