@@ -216,11 +216,8 @@ class RealKills:
 
     def _leaves_what_was_seen(self, path: CrashPath) -> bool:
         """Whether one more run that is killed leaves exactly what a snapshot of this very run showed right before."""
-        folder, seen = self.exploration.checker.folder(), list[Snapshot]()
-        try:
-            state = crash(self.exploration.checker, self.prepared, path, folder, False, seen)
-        finally:
-            remove_tree(folder)
+        seen = list[Snapshot]()
+        state = self._killed_again(path, seen=seen)
         if not isinstance(state, CrashState) or not seen or seen[-1].hit != path[-1]:
             return False
         return seen[-1].tree.digest == state.tree.digest
@@ -229,12 +226,18 @@ class RealKills:
         self, path: CrashPath, shown: CrashState, others: Sequence[CrashState], by_form: bool
     ) -> bool:
         """Whether a recovery that begins with a copy, as that of the snapshot does, leaves what the snapshot shows."""
+        state = self._killed_again(path, in_copies=True)
+        return isinstance(state, CrashState) and not self._otherwise(state, shown, others, by_form)
+
+    def _killed_again(
+        self, path: CrashPath, *, in_copies: bool = False, seen: list[Snapshot] | None = None
+    ) -> CrashState | Checked:
+        """Kill once more, as `crash` does, and leave nothing behind."""
         folder = self.exploration.checker.folder()
         try:
-            state = crash(self.exploration.checker, self.prepared, path, folder, True)
+            return crash(self.exploration.checker, self.prepared, path, folder, in_copies, seen)
         finally:
             remove_tree(folder)
-        return isinstance(state, CrashState) and not self._otherwise(state, shown, others, by_form)
 
     def _otherwise(
         self, state: CrashState, shown: CrashState, others: Sequence[CrashState], by_form: bool = False

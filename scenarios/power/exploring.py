@@ -120,7 +120,7 @@ class PowerExploration:
                     break
                 self._look_into(recording, recordings)
                 self._expect(recording, recordings.left, begun)
-                if self.options.until_broken and any(result.verdict.broken for result in self.results.values()):
+                if self.options.until_broken and self._broken:
                     break
         self._account(recordings)
 
@@ -129,11 +129,14 @@ class PowerExploration:
         while True:
             left = self._budget_left
             yield from recordings
-            broken = any(result.verdict.broken for result in self.results.values())
-            if broken or not self._rounds.goes_on(left - self._budget_left, self._budget_left):
+            if self._broken or not self._rounds.goes_on(left - self._budget_left, self._budget_left):
                 return
             self._rounds.begin()
             recordings.add(self._rounds.kinds)
+
+    @property
+    def _broken(self) -> bool:
+        return any(result.verdict.broken for result in self.results.values())
 
     def _expect(self, recording: Recording, left: int, begun: float) -> None:
         """Say how long the recordings to come will take: as the ones so far, by how much can differ in them."""

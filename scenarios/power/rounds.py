@@ -53,6 +53,30 @@ _PART_LATER = 0.5
 """How much of what is left a recording of a later round gets at least: those after it rarely show anything new."""
 
 
+class Weights:
+    """How much can differ in each recording of the workload; of those to come, as much as in the latest of their sort."""
+
+    def __init__(self) -> None:
+        self._latest: dict[tuple[str, bool], float] = {}
+        """By filesystem and by whether the recording begins with a kill."""
+
+    def part(self, recording: Recording, to_come: Iterable[tuple[str, str]], budget: int) -> int:
+        """Return a recording's part of a budget, compared with recordings to come, by their filesystems and kinds."""
+        self._latest[recording.filesystem, bool(recording.killed or recording.resumed)] = recording.weight
+        others = self.expected(recording, to_come)
+        return max(1, round(budget * recording.weight / (recording.weight + others)))
+
+    def expected(self, recording: Recording, to_come: Iterable[tuple[str, str]]) -> float:
+        """Return how much can differ in recordings to come, by their filesystems and kinds, judged by those so far."""
+        killed = bool(recording.killed or recording.resumed)
+
+        def one(filesystem: str, after_kill: bool) -> float:
+            known = self._latest.get((filesystem, after_kill))
+            return known or recording.weight * (_AFTER_KILL if after_kill and not killed else 1)
+
+        return sum(one(fs, is_restart(kind) or kind.startswith(RESUMED_AFTER_KILL)) for fs, kind in to_come)
+
+
 @dataclass
 class Rounds:
     """The rounds of a run on a system that can be resumed or not."""
@@ -64,7 +88,7 @@ class Rounds:
     number: int = 0
     kinds: list[tuple[str, str]] = field(default_factory=list)
     """Filesystem and kind of each recording of this round, in their order; of a shard, its part of them."""
-    weights: Weights = field(default_factory=lambda: Weights())
+    weights: Weights = field(default_factory=Weights)
 
     def begin(self) -> float:
         """Begin another round; returns how much of it this shard has, as a fraction."""
@@ -145,27 +169,3 @@ def restart(number: int) -> str:
 def is_restart(kind: str) -> bool:
     """Whether the workload is killed and restarted in recordings of a kind."""
     return kind.startswith(_RESTART)
-
-
-class Weights:
-    """How much can differ in each recording of the workload; of those to come, as much as in the latest of their sort."""
-
-    def __init__(self) -> None:
-        self._latest: dict[tuple[str, bool], float] = {}
-        """By filesystem and by whether the recording begins with a kill."""
-
-    def part(self, recording: Recording, to_come: Iterable[tuple[str, str]], budget: int) -> int:
-        """Return a recording's part of a budget, compared with recordings to come, by their filesystems and kinds."""
-        self._latest[recording.filesystem, bool(recording.killed or recording.resumed)] = recording.weight
-        others = self.expected(recording, to_come)
-        return max(1, round(budget * recording.weight / (recording.weight + others)))
-
-    def expected(self, recording: Recording, to_come: Iterable[tuple[str, str]]) -> float:
-        """Return how much can differ in recordings to come, by their filesystems and kinds, judged by those so far."""
-        killed = bool(recording.killed or recording.resumed)
-
-        def one(filesystem: str, after_kill: bool) -> float:
-            known = self._latest.get((filesystem, after_kill))
-            return known or recording.weight * (_AFTER_KILL if after_kill and not killed else 1)
-
-        return sum(one(fs, is_restart(kind) or kind.startswith(RESUMED_AFTER_KILL)) for fs, kind in to_come)

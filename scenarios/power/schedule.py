@@ -114,15 +114,16 @@ class Recordings:
 
     def record(self, filesystem: str, kind: str, killed: KillPoint | None = None) -> Recording:
         """Make one recording, of a restart if there is a place to kill at. A restart may have a problem; a run raises it."""
-        name = f"{filesystem}~{kind}~{self._seed}"
         nudge, draw = (_UNFLUSHED[0], 1) if killed else drawn(kind)
-        recording = Recording(
-            name, filesystem, nudge, self._seed, trace_path(self._scratch, name), killed=killed, draw=draw
-        )
-        made = self._once(recording, self._record)
+        made = self._once(replace(self._planned(filesystem, kind, nudge, draw), killed=killed), self._record)
         if nudge in _UNFLUSHED and not killed:
             self._unflushed.setdefault(filesystem, made)
         return made
+
+    def _planned(self, filesystem: str, kind: str, nudge: str, draw: int) -> Recording:
+        """A recording of a kind that is not made yet."""
+        name = f"{filesystem}~{kind}~{self._seed}"
+        return Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), draw=draw)
 
     def _record(self, recording: Recording) -> Recording:
         killed, filesystem = recording.killed, recording.filesystem
@@ -202,8 +203,7 @@ class Recordings:
 
     def _record_after_kill(self, filesystem: str, kind: str) -> Recording | None:
         """Record a second life after a kill amid an item; None where nothing can be killed there."""
-        name, path = (name := f"{filesystem}~{kind}~{self._seed}"), trace_path(self._scratch, name)
-        none = Recording(name, filesystem, _RECOVERY_NUDGE, self._seed, path, draw=drawn(kind)[1])
+        none = self._planned(filesystem, kind, _RECOVERY_NUDGE, drawn(kind)[1])
         made = self._once(none, lambda recording: self._record_life(recording) or none)
         return None if made == none else made
 

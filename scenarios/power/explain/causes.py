@@ -122,17 +122,13 @@ def cause_of(
     if not owed:
         return _disorder(missing, unsynced, survived, torn)
     suspects = _suspects(owed, acked)
-    patterns = _patterns(suspects)
-    rest = f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
-    every = [Suspect(suspects[0].cause + rest, Remedy(BEFORE_ACK, patterns))] if len(patterns) > 1 else []
-    together = _together(suspects[0].cause + rest, patterns, [each for each in unsynced if each.lines < acked_lines])
-    alone = _distinct(suspects)[:SUSPECTS_ALONE_MAX]
+    words, tried, together = _tried(suspects, [each for each in unsynced if each.lines < acked_lines])
     renamed = _renamed([each.named for each in reversed(owed)], (*unsynced, *survived))
     if renamed and not loses:
-        return Cause(renamed[0].cause, _NAMED_EARLY, (*renamed, *alone, *every), together)
+        return Cause(renamed[0].cause, _NAMED_EARLY, (*renamed, *tried), together)
     lost = "; ".join(in_words(each.named for each in owed)[:_WORDS_MAX])
     because = f"Nothing had synced what was acknowledged, so it was not durable: {lost}."
-    return Cause(suspects[0].cause + rest, because, (*alone, *every, *renamed), together)
+    return Cause(words, because, (*tried, *renamed), together)
 
 
 def _suspects(owed: Sequence[Missing], acked: str) -> list[Suspect]:
@@ -161,16 +157,21 @@ def _patterns(suspects: Sequence[Suspect]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(suspect.remedy.paths[0] for suspect in suspects))
 
 
-def _together(
-    cause: str, patterns: tuple[str, ...], owing: Sequence[Missing], before: str = BEFORE_ACK, changed: str = ""
-) -> Suspect | None:
-    """Every sync that was owed, with those of what this crash spared; None if it spared nothing."""
+def _tried(suspects: Sequence[Suspect], owing: Sequence[Missing]) -> tuple[str, tuple[Suspect, ...], Suspect | None]:
+    """Return all suspects in words; what to try, one by one and then together; and every sync that was owed.
+
+    The last one has the syncs of what this crash spared, too; None if it spared nothing.
+    """
+    remedy, patterns = suspects[0].remedy, _patterns(suspects)
+    cause = suspects[0].cause + (f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else "")
+    every = [Suspect(cause, replace(remedy, paths=patterns))] if len(patterns) > 1 else []
+    tried = (*_distinct(suspects)[:SUSPECTS_ALONE_MAX], *every)
     could = [object_pattern(each.named.now or each.named.path, each.named.kind == NAMES) for each in owing]
-    spared = tuple(pattern for pattern in dict.fromkeys(could) if pattern not in (*patterns, changed))
+    spared = tuple(pattern for pattern in dict.fromkeys(could) if pattern not in (*patterns, remedy.changed))
     if not spared:
-        return None
+        return cause, tried, None
     text = f"{cause}; nor of {' and '.join(spared[:_SPARED_SHOWN])}, which this crash spared"
-    return Suspect(text, Remedy(before, (*patterns, *spared), changed))
+    return cause, tried, Suspect(text, replace(remedy, paths=(*patterns, *spared)))
 
 
 def _renamed(data: Sequence[Named], others: Sequence[Missing]) -> list[Suspect]:
@@ -265,12 +266,8 @@ def _early(
         )
         for names, path in objects
     ]
-    patterns = _patterns(suspects)
-    rest = f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
-    every = [Suspect(suspects[0].cause + rest, Remedy(before, patterns, changed))] if len(patterns) > 1 else []
-    owing = [each for each in unsynced if each.at < at]
-    together = _together(suspects[0].cause + rest, patterns, owing, before, changed)
-    return Cause(suspects[0].cause, because, (*_distinct(suspects)[:SUSPECTS_ALONE_MAX], *every), together)
+    _, tried, together = _tried(suspects, [each for each in unsynced if each.at < at])
+    return Cause(suspects[0].cause, because, tried, together)
 
 
 def _grew(missing: Sequence[Missing], unsynced: Sequence[Missing]) -> bool:

@@ -137,9 +137,8 @@ class _Folder:
         folder, name, inode = entry
         path = self._tree(cut).path(folder, name)
         there, old = self._place(path), self._tree(at).files.get(path)
-        if not inode and there != self._root / translated(
-            path, self._names
-        ):  # Another run's random name: is it this file at all?
+        named_here = self._root / translated(path, self._names)
+        if not inode and there != named_here:  # Another run's random name: is it this file at all?
             return _read(there) != old
         if not (inode and _is_there(there)):
             return _is_there(there) == bool(inode)

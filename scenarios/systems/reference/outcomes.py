@@ -61,9 +61,9 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
             waiting.append(_Waiting(event.item))
             continue
         place = _newest(waiting, event.item)
-        if event.kind == "fail" and place is None and event.item in settled:
-            continue
         if place is None:
+            if event.kind == "fail" and event.item in settled:
+                continue
             raise UsageError(f"the journal says that {event.item} ended, which was not attempted")
         if event.kind == "fail":
             waiting[place].failed = True

@@ -21,7 +21,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError, claimed, text_of
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
-__all__ = ["BEFORE_ANY_CRASH", "Contract", "Violation", "attempted_again", "is_ours", "judge_safely", "some"]
+__all__ = ["BEFORE_ANY_CRASH", "Contract", "OfItems", "Violation", "attempted_again", "is_ours", "judge_safely", "some"]
 
 BEFORE_ANY_CRASH = "before any crash: "
 """The beginning of an explanation of what the workload itself saw, in the living system."""
@@ -82,6 +82,19 @@ class Contract(ABC):
     @abstractmethod
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
+
+
+@dataclass(eq=False)
+class OfItems(Contract):
+    """A contract by which each item is stored once, and its equal is another one, unless the items are requests."""
+
+    stored_once: ClassVar[bool] = True
+    retries: bool = False
+    """Whether an item that is attempted again is the same one."""
+
+    def stored_again(self, promises: Promises) -> list[str]:
+        """Return what a second life attempted though recovery had returned it, unless it is a retry."""
+        return [] if self.retries else attempted_again(promises)
 
 
 def judge_safely(contract: Contract, promises: Promises, recovered: Sequence[Item]) -> Violation | None:

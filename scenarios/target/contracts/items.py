@@ -13,23 +13,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.target.contracts.base import Contract, Violation, attempted_again, some
+from crashmatrix.scenarios.target.contracts.base import OfItems, Violation, some
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = ["AtLeastOnce", "AtMostOnce", "ExactlyOnce", "lost_items"]
 
 
-@dataclass(eq=False)
-class ExactlyOnce(Contract):
+class ExactlyOnce(OfItems):
     """Acknowledged ⊆ recovered ⊆ attempted, none more often than it was attempted."""
-
-    stored_once: ClassVar[bool] = True
-    retries: bool = False
-    """Whether an item that is attempted again is the same one."""
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
@@ -45,10 +38,6 @@ class ExactlyOnce(Contract):
             more = "more than once, though its request was retried" if self.retries else "more often than it was stored"
             violations.append(Violation(Verdict.DUPLICATE, f"came back {more}: {some(twice)}"))
         return violations
-
-    def stored_again(self, promises: Promises) -> list[str]:
-        """Return what a second life attempted though recovery had returned it, unless it is a retry."""
-        return [] if self.retries else attempted_again(promises)
 
     def _items(self, items: Iterable[Item]) -> list[str]:
         keys = map(item_key, items)

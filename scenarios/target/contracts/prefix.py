@@ -16,12 +16,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.target.contracts.base import Contract, Violation, attempted_again
+from crashmatrix.scenarios.target.contracts.base import OfItems, Violation
 from crashmatrix.scenarios.target.contracts.history import Budget, Operation, operations, requests
 from crashmatrix.scenarios.target.contracts.items import ExactlyOnce, lost_items
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
@@ -29,21 +27,12 @@ from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 __all__ = ["Prefix"]
 
 
-@dataclass(eq=False)
-class Prefix(Contract):
+class Prefix(OfItems):
     """Recovered is a prefix of the attempted sequence and covers every acknowledged item. Failed attempts may be left out."""
-
-    stored_once: ClassVar[bool] = True
-    retries: bool = False
-    """Whether an item that is attempted again is the same one."""
 
     def lasts(self, first: Sequence[Item], again: Sequence[Item]) -> bool:
         """Whether a second recovery returned the same items in the same order."""
         return [*map(item_key, first)] == [*map(item_key, again)]
-
-    def stored_again(self, promises: Promises) -> list[str]:
-        """Return what a second life attempted though recovery had returned it, unless it is a retry."""
-        return [] if self.retries else attempted_again(promises)
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.faults.disk import Operation
+from crashmatrix.faults.disk import Operation, Trace
 from crashmatrix.faults.disk.trace.named import in_words
 from crashmatrix.faults.disk.trace.operations import MODE, MODIFIED, ROOT, Attribute, Data, Names, Size, Sync
 from crashmatrix.scenarios.power.explain.comparison import missing_from, names_here
@@ -161,6 +161,17 @@ def test_random_names_of_two_files(tmp_path: Path) -> None:
     assert words(found.missing) == ["the store's folder: tmp1111111a becomes db, in place of the one before"]
 
 
+def compared(
+    files: dict[str, bytes], root: Path, trace: Trace, notes: tuple[bytes, ...]
+) -> tuple[list[str], list[str]]:
+    """Return in words: the changes that a folder of these files lacks, and those that survived in it."""
+    for path, content in files.items():
+        (root / path).write_bytes(content)
+    found = missing_from(root, trace, notes)
+    assert found is not None
+    return words(found.missing), words(found.survived)
+
+
 COMPACTED = posix_trace(
     *made(b"log"), *written(b"0\n"), Sync(LOG), Sync(ROOT), *acknowledged(0),
     *made(b"sst", NEW), *written(b"0\n", inode=NEW), Names(((ROOT, b"log", 0),)), Sync(ROOT), *attempted(1),
@@ -180,11 +191,7 @@ def test_work_after_the_last_note(
     files: dict[str, bytes], missing: list[str], survived: list[str], tmp_path: Path
 ) -> None:
     """The folder itself shows how far the run came after its last note, and what it lacks of that."""
-    for path, content in files.items():
-        (tmp_path / path).write_bytes(content)
-    found = missing_from(tmp_path, COMPACTED, (b"ack 0",))
-    assert found is not None
-    assert (words(found.missing), words(found.survived)) == (missing, survived)
+    assert compared(files, tmp_path, COMPACTED, (b"ack 0",)) == (missing, survived)
 
 
 MOVED = posix_trace(
@@ -212,11 +219,7 @@ def test_content_after_the_last_note(
     files: dict[str, bytes], missing: list[str], survived: list[str], tmp_path: Path
 ) -> None:
     """Bytes and sizes that no file had before show how far the run came, as names do."""
-    for path, content in files.items():
-        (tmp_path / path).write_bytes(content)
-    found = missing_from(tmp_path, MOVED, (b"attempt 0",))
-    assert found is not None
-    assert (words(found.missing), words(found.survived)) == (missing, survived)
+    assert compared(files, tmp_path, MOVED, (b"attempt 0",)) == (missing, survived)
 
 
 def test_the_same_bytes_under_another_name(tmp_path: Path) -> None:
