@@ -58,8 +58,8 @@ class Engine:
         self._root, self._flaws = root, flaws
         durable = "unsynced-commit" not in flaws
         self.table, self.other = (
-            Table(root / "table", durable=durable),
-            Table(root / "other" / "table", durable=durable),
+            Table(root, "table", durable=durable),
+            Table(root, "other/table", durable=durable),
         )
         self._off = root / "log-off"
         self._buffers: dict[str, _Points] = {}

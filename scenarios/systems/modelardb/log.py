@@ -71,6 +71,7 @@ class Log:
         self.usable = True
         """Whether it need not be opened again: an error leaves a state that only an opening can find out."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._sync_folder(folder.parent)
         leftover = self._close_leftover()
         self._closed = sorted(_ids(path) for path in folder.iterdir())
         closed = self._closed[-1][1] + 1 if self._closed else 0
@@ -199,9 +200,9 @@ class Log:
                 raise
         return batches
 
-    def _sync_folder(self) -> None:
+    def _sync_folder(self, folder: Path | None = None) -> None:
         if "no-folder-sync" not in self._flaws:
-            sync(self._folder)
+            sync(folder or self._folder)
 
 
 def _write(file: int, data: bytes) -> None:

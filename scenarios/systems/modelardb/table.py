@@ -25,12 +25,14 @@ __all__ = ["Table"]
 
 
 class Table:
-    """The table in a folder. Every change is one commit."""
+    """The table in a folder, named from the server's root. Every change is one commit."""
 
-    def __init__(self, folder: Path, *, durable: bool) -> None:
-        self.folder, self._durable = folder, durable
+    def __init__(self, root: Path, name: str, *, durable: bool) -> None:
+        self.folder, self._durable = root / name, durable
+        self._above = [root / above for above in Path(name).parents]
         if durable and self.exists:
-            _heal(folder / "_delta_log")
+            _heal(self.folder)
+            self._sync_name()
 
     @property
     def exists(self) -> bool:
@@ -42,7 +44,7 @@ class Table:
         self.folder.parent.mkdir(exist_ok=True)
         DeltaTable.create(str(self.folder), schema=SCHEMA)
         self._sync_commit()
-        self._sync(self.folder.parent)
+        self._sync_name()
 
     def history(self, word: str = "batchIds") -> set[object]:
         """Return what all commits say under this word of their metadata."""
@@ -102,6 +104,10 @@ class Table:
         if self._durable:
             sync(path)
 
+    def _sync_name(self) -> None:
+        for above in self._above:
+            self._sync(above)
+
     def _sync_commit(self) -> None:
         log = self.folder / "_delta_log"
         self._sync(max(log.glob("*.json")))
@@ -109,13 +115,23 @@ class Table:
         self._sync(self.folder)
 
 
-def _heal(delta_log: Path) -> None:
-    """Remove a last commit that did not reach the disk whole: the log still has its batches."""
-    newest = max(delta_log.glob("*.json"))
-    try:
-        actions = [json.loads(line) for line in newest.read_bytes().splitlines()]
-    except ValueError:
-        actions = []
-    if int(newest.stem) > 0 and not any({"add", "remove"} & set(action) for action in actions):
+def _heal(folder: Path) -> None:
+    """Make durable the commits that a start builds upon, without a last one that is torn: the log still has its batches."""
+    log = folder / "_delta_log"
+    newest = max(log.glob("*.json"))
+    if int(newest.stem) == 0 and not _whole(newest, {"metaData", "protocol"}):
+        shutil.rmtree(folder)  # Its creation was never acknowledged.
+        return
+    if int(newest.stem) > 0 and not _whole(newest, {"add", "remove"}):
         newest.unlink()
-        sync(delta_log)
+        newest = max(log.glob("*.json"))
+    for path in (newest, log, folder):  # A process that was killed may have left them in the page cache only.
+        sync(path)
+
+
+def _whole(commit: Path, needed: Collection[str]) -> bool:
+    try:
+        actions = [json.loads(line) for line in commit.read_bytes().splitlines()]
+    except ValueError:
+        return False
+    return any(set(needed) & set(action) for action in actions)

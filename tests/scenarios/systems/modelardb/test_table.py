@@ -18,14 +18,14 @@ def rows(*numbers: int) -> pa.Table:
 @pytest.mark.parametrize("durable", [True, False])
 def test_changes(durable: bool, tmp_path: Path) -> None:
     """Commits add up and are remembered; removal and truncation take rows and no memory; a dropped table is gone."""
-    table = Table(tmp_path / "t", durable=durable)
+    table = Table(tmp_path, "t", durable=durable)
     table.create()
     table.commit(rows(1), [0], transferred=["x"])
     (first,) = table.files()
     table.commit(rows(2, 3), [2, 1])
     assert (table.history(), table.history("transferred")) == ({0, 1, 2}, {"x"})
     table.remove([first.name])
-    again = Table(tmp_path / "t", durable=durable)
+    again = Table(tmp_path, "t", durable=durable)
     assert sorted(again.rows()["number"].to_pylist()) == [2, 3]
     again.truncate()
     assert (again.rows().num_rows, again.history()) == (0, {0, 1, 2})
@@ -35,9 +35,17 @@ def test_changes(durable: bool, tmp_path: Path) -> None:
 
 def test_a_torn_commit_is_healed(tmp_path: Path) -> None:
     """A last commit of which nothing reached the disk is removed, unless the flaw leaves it."""
-    table = Table(tmp_path / "t", durable=True)
+    table = Table(tmp_path, "t", durable=True)
     table.create()
     table.commit(rows(1), [0])
     newest = max((tmp_path / "t" / "_delta_log").glob("*.json"))
     newest.write_bytes(b"")
-    assert Table(tmp_path / "t", durable=True).rows().num_rows == 0
+    assert Table(tmp_path, "t", durable=True).rows().num_rows == 0
+
+
+def test_a_torn_creation_is_healed(tmp_path: Path) -> None:
+    """A table whose first commit did not reach the disk whole was promised to nobody: there is none."""
+    Table(tmp_path, "t", durable=True).create()
+    (commit,) = (tmp_path / "t" / "_delta_log").glob("*.json")
+    commit.write_bytes(commit.read_bytes()[:99])
+    assert not Table(tmp_path, "t", durable=True).exists
