@@ -75,6 +75,7 @@ BENCHMARKS = (
     Benchmark(
         "states_until_found",
         "Crash states judged until a planted bug shows, beside enumeration that does not look at contents.",
+        full="--seconds 60",
         only_full=True,
     ),
     Benchmark(

@@ -1,7 +1,6 @@
-"""Counts the crash states that are judged until a bug shows, with this enumeration and with that of another checkout.
+"""Counts the crash states that are judged until a bug shows, with this enumeration and with that of an earlier commit.
 
-    git worktree add /tmp/before COMMIT
-    python -m benchmarks.states_until_found --before /tmp/before [--seeds 20] [--most 1000] [--seconds 200] [CASE ...]
+    python -m benchmarks.states_until_found [--before COMMIT] [--seeds 20] [--most 1000] [--seconds 200] [CASE ...]
 
 A case is a planted bug that power cuts show (`no-sync-record`), a target (`sqlite:wal-normal`, `package.module:Class`), each with
 `@FILESYSTEM` at the end for another one than ext4. Without cases: all planted bugs that power cuts show, the rows of the README's
@@ -16,8 +15,8 @@ Needs root, for ext4.
 
 import argparse
 import contextlib
-import importlib.util
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -42,6 +41,8 @@ from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.systems.reference.mutation.mutants import MUTANTS
 
 STORES = "tests.scenarios.block_stores"
+WITHOUT_CONTENT = "604a54728f5c83acdab133de436a0745accc7a74"
+"""The last commit whose enumeration did not look at contents."""
 UNSAFE = (
     *("sqlite:wal-normal", "sqlite:delete-full", "lmdb:nometasync", "lmdb:nosync", "replace:fsync", "replace:none"),
     *(
@@ -62,19 +63,24 @@ Counts = tuple[list[int | None], list[int | None], list[int | None]]
 class Search:
     """How far to look."""
 
-    before: Path
+    before: str
+    """The module `crash_states` of the earlier commit."""
     seeds: int
     most: int
     seconds: float
 
 
-def older(checkout: Path) -> ModuleType:
-    """The module `crash_states` of another checkout, on top of everything else of this one."""
-    spec = importlib.util.spec_from_file_location("older_crash_states", checkout / "faults/disk/crash_states.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+def source_at(commit: str) -> str:
+    """The module `crash_states` as it was in a commit."""
+    command = ["git", "show", f"{commit}:faults/disk/crash_states.py"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def older(source: str) -> ModuleType:
+    """An earlier module `crash_states`, on top of everything else of today."""
+    module = ModuleType("older_crash_states")
+    sys.modules[module.__name__] = module  # Dataclasses look there for their module.
+    exec(compile(source, module.__name__, "exec"), module.__dict__)
     return module
 
 
@@ -128,9 +134,10 @@ def count(_: Channel, target: Target, recording: Recording, search: Search) -> C
             new.append(until_found(now, outcome, broken, search.most))
             old.append(until_found(was, image, broken, search.most))
             old_outcomes.append(until_found(was, outcome, broken, search.most))
-            if seed == 1 and not any(verdicts.values()):
+            late = time.monotonic() > end
+            if (late or seed == 1) and not any(verdicts.values()):
                 return None
-            if time.monotonic() > end:
+            if late:
                 break
     return counts
 
@@ -176,12 +183,12 @@ def median(counts: list[int | None]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*")
-    parser.add_argument("--before", type=Path, required=True)
+    parser.add_argument("--before", default=WITHOUT_CONTENT)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--most", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=200)
     options = parser.parse_args()
-    search = Search(options.before.resolve(), options.seeds, options.most, options.seconds)
+    search = Search(source_at(options.before), options.seeds, options.most, options.seconds)
     cases = options.cases or [*(name for name, bug in MUTANTS.items() if bug.dies == "machine"), *UNSAFE]
     print(f"{'':<40}{'seeds':>6}{'before':>8}{'now':>6}{'ratio':>7}{'not found':>12}{'outcomes before':>17}  recording")
     for case in cases:
