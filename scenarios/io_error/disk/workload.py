@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import json
 import os
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from crashmatrix.faults.disk import Machine, Note
 from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import run_forked
-from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.messages import call_of, files_of
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 from crashmatrix.scenarios.processes.calls.system_calls import run_watched
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
+from crashmatrix.scenarios.saying import Saying
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.notes import HitNote, parse
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -78,8 +78,9 @@ def with_failing_call(system: SystemUnderTest, machine: Machine, fault: CallFaul
     """Run the workload with a call that fails. Raises UsageError: it ended with an error."""
     failing = _NotingCalls([fault])
     failing.descriptor, failing.root = machine.descriptor, machine.root
-    if status := _watched(system, machine, lambda *_: None, failing):
-        raise UsageError(f"the workload ended with status {status}")
+    with _saying(system, machine) as workload:
+        if status := _watched(workload, machine, lambda *_: None, failing):
+            raise workload.failed("the workload", status)
 
 
 class _Killed(Exception):
@@ -95,7 +96,7 @@ def until_killed(system: SystemUnderTest, switch: FaultSwitch, answer: int, mach
             raise _Killed
 
     with suppress(_Killed):
-        _watched(system, machine, at)
+        _watched(partial(system.workload, machine.root, DiskJournal(machine)), machine, at)
     switch.heal()
     machine.note(HEALED.text)
     run_forked(lambda: _recover(system, machine.root, answer))
@@ -106,35 +107,26 @@ def until_full(system: SystemUnderTest, answer: int, machine: Machine) -> None:
 
     Raises UsageError: the workload ended with an error.
     """
-    journal = DiskJournal(machine)
-    with ProcessTree(lambda: _workload(system, machine.root, journal)) as tree:
-        status = tree.wait()
-    run_forked(lambda: _recover(system, machine.root, answer))
-    if status:
-        raise UsageError(f"the workload ended with status {status}")
+    with _saying(system, machine) as workload:
+        with ProcessTree(workload) as tree:
+            status = tree.wait()
+        run_forked(lambda: _recover(system, machine.root, answer))
+        if status:
+            raise workload.failed("the workload", status)
 
 
-def _workload(system: SystemUnderTest, root: Path, journal: Journal) -> None:
-    try:
-        system.workload(root, journal)
-    except BaseException:
-        traceback.print_exc()
-        raise
+def _saying(system: SystemUnderTest, machine: Machine) -> Saying:
+    return Saying(partial(system.workload, machine.root, DiskJournal(machine)))
 
 
 def _watched(
-    system: SystemUnderTest,
+    workload: Callable[[], None],
     machine: Machine,
     at: Callable[[str, ProcessTree, Callable[[], None]], None],
     failing: FailingCalls | None = None,
 ) -> int:
     """Run the workload, stopped before each of its system calls for ``at``; returns its exit status."""
-    journal = DiskJournal(machine)
-
-    def work() -> None:
-        system.workload(machine.root, journal)
-
-    return run_watched(work, root=machine.root, journal=machine.notes, failpoints=(), at=at, failing=failing)
+    return run_watched(workload, root=machine.root, journal=machine.notes, failpoints=(), at=at, failing=failing)
 
 
 def _recover(system: SystemUnderTest, root: Path, answer: int) -> None:
