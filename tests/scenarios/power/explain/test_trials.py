@@ -70,7 +70,7 @@ def test_trial(trial: Trial, helps: bool | None, eases: bool, text: str) -> None
 
 @pytest.mark.parametrize(
     ("late", "broken", "recordings", "helps"),
-    [(False, (1, 0), 8, True), (True, (1, 0), 2, None), (False, (1, 1), 2, False)],
+    [(False, (1, 0), 8, True), (True, (1, 0), 4, None), (False, (1, 1), 2, False)],
 )
 def test_few_states_are_recorded_again(
     late: bool,
@@ -80,7 +80,7 @@ def test_few_states_are_recorded_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While the figures may be chance and there is time, both recordings are made again; a refuted sync is refuted."""
+    """While the figures may be chance and there is time, both are recorded again, and once anyway. A refuted sync is refuted."""
     made: list[Recording] = []
 
     def record(_: Any, __: Any, ___: Any, recording: Recording, *notes: int) -> Returned[Any]:
