@@ -13,7 +13,7 @@ Where a recorded second life breaks a promise in the words of a finding in the f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from crashmatrix.reports import Finding, ScenarioResult
@@ -25,7 +25,7 @@ from crashmatrix.scenarios.power.explain.explain import Explanation
 from crashmatrix.scenarios.power.explain.trials import Trial
 from crashmatrix.scenarios.power.results import circumstances
 from crashmatrix.scenarios.recorded.recording import Recording
-from crashmatrix.scenarios.recorded.remedies import BEFORE_RECOVERY
+from crashmatrix.scenarios.recorded.remedies import BEFORE_RECOVERY, Remedy
 
 __all__ = [
     "Explained",
@@ -35,6 +35,7 @@ __all__ = [
     "is_another",
     "not_recovery",
     "others_first",
+    "tried_with_others",
     "with_others",
 ]
 
@@ -86,6 +87,26 @@ def others_first(plain: str, recording: Recording, told: Explanation, others: Se
 def with_others(told: Explanation, suspects: Sequence[Suspect]) -> Explanation:
     """Return an explanation whose first suspects are those of other findings."""
     return replace(told, cause=replace(told.cause, suspects=(*suspects, *told.cause.suspects)))
+
+
+def tried_with_others(
+    plain: str,
+    recording: Recording,
+    told: Explanation,
+    others: Sequence[Explained],
+    first_that_helps: Callable[[Sequence[Remedy]], Trial | None],
+) -> tuple[Explanation, Trial | None]:
+    """Try the syncs that helped elsewhere, then the finding's own; returns what was suspected, and the trial.
+
+    A sync that another broken promise lacks is suspected here only if the trial confirms it.
+    """
+    same = [other for other in others if other.finding.id == plain]
+    for some in (others, same):
+        suspected = with_others(told, others_first(plain, recording, told, some))
+        trial = first_that_helps([suspect.remedy for suspect in suspected.cause.every])
+        if trial and trial.helps:
+            break
+    return suspected, trial
 
 
 def is_another(found: Explained, others: Sequence[Explained]) -> tuple[Explained | None, bool]:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk.filesystem import Filesystem
@@ -26,8 +27,7 @@ from crashmatrix.scenarios.power.explain.after_restart import (
     in_both_lives,
     is_another,
     not_recovery,
-    others_first,
-    with_others,
+    tried_with_others,
 )
 from crashmatrix.scenarios.power.explain.conclusions import cause_with, sentences_with, suggestion_with
 from crashmatrix.scenarios.power.explain.explain import Explanation
@@ -133,9 +133,8 @@ class PowerExplainer:
     ) -> Explained:
         trial, plain = None, id_without_restart(recording, found.results)
         if recording.of is None and not recording.resumed and not late and not _resumed(found):
-            told = with_others(told, others_first(plain, recording, told, others))
-            remedies = [suspect.remedy for suspect in told.cause.every]
-            trial = self._trials.first_that_helps(recording, found.finding.id, remedies, told.notes)
+            helping = partial(self._trials.first_that_helps, recording, found.finding.id, notes=told.notes)
+            told, trial = tried_with_others(plain, recording, told, others, helping)
         name = power_id(recording.name, told.state)
         finding = replace(
             found.finding,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from crashmatrix.scenarios.power.explain.after_restart import (
     is_another,
     not_recovery,
     others_first,
+    tried_with_others,
     with_others,
 )
 from crashmatrix.scenarios.power.explain.causes import Cause, Suspect, cause_of_restart
@@ -89,6 +91,27 @@ def test_others_first() -> None:
     assert [suspect.cause for suspect in suspects] == ["no fsync of log", "no fsync of ./"]
     tried = [suspect.remedy.before for suspect in with_others(AFTER, suspects).cause.every]
     assert tried == [BEFORE_ACK, BEFORE_ACK, BEFORE_RECOVERY]
+
+
+@pytest.mark.parametrize(
+    ("plain", "broken", "suspected"),
+    [
+        ("here", 20, ["no fsync of log"]),
+        ("elsewhere", 20, ["no fsync of log"]),
+        ("here", 1, ["no fsync of log"]),
+        ("elsewhere", 1, []),
+    ],
+)
+def test_a_sync_of_another_promise_is_suspected_once_confirmed(plain: str, broken: int, suspected: list[str]) -> None:
+    """So few states may be safe by chance with any sync; then only a sync that the same promise lacks is suspected."""
+
+    def first_that_helps(remedies: Sequence[Remedy]) -> Trial:
+        return replace(HELPS, remedy=remedies[0], broken_without=broken)
+
+    told, trial = tried_with_others(plain, RESTART, AFTER, [ONE], first_that_helps)
+    own = [suspect.cause for suspect in AFTER.cause.every]
+    assert [suspect.cause for suspect in told.cause.every] == [*suspected, *own]
+    assert trial is not None and trial.remedy == (LOG if suspected else AFTER.cause.every[0].remedy)
 
 
 @pytest.mark.parametrize(
