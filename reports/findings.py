@@ -29,7 +29,7 @@ _VARYING = re.compile(
     """,
     re.VERBOSE,
 )
-_WRITER = re.compile(r" \(by [^\s()]+\)")
+_WRITER = re.compile(r" \(by (?:[^\s()]|\([^\s()]*\))+\)")
 _LIST = re.compile(r"[\[{]#[\]}]|#(?:, ?| and |: )#(?: more)?")
 
 

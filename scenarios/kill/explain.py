@@ -23,7 +23,7 @@ from crashmatrix.scenarios.kill.changes import changes_between, is_loss, is_of_n
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, parse_id
 from crashmatrix.scenarios.target.contracts.base import BEFORE_ANY_CRASH
-from crashmatrix.scenarios.target.journal import AFTER_ATTEMPT, Promises, item_key
+from crashmatrix.scenarios.target.journal import AFTER_ATTEMPT, Promises, item_key, several_writers
 
 __all__ = ["KillExplainer"]
 
@@ -183,7 +183,8 @@ class KillExplainer:
             cause = f"the promise breaks with the acknowledgement of {item}, after this step in the workload: {what}"
             because = "The folder did not change from there to the acknowledgement"
             taken, why = self._taken_by_recovery(path, state)
-            because += f". {why}" if taken else ": recovery needs more than that step left."
+            others = ", and it may be another writer's" if several_writers(state.promises) else ""
+            because += f". {why}" if taken else f": recovery needs more than that step left{others}."
             return cause + taken, because, _KEEP if taken.endswith(" removed") else "", ()
         if last is None or verdict not in (Verdict.LOSES, Verdict.HOLE):
             return None

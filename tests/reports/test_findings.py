@@ -24,7 +24,7 @@ LOST = "acknowledged, but gone: "
         ("line 3, in recover", "line 41, in recover"),
         ("tmp0qpowh5k is empty", "tmpveb_spgx is empty"),
         ("3 came back, though 4 was acknowledged (by a)", "1 came back, though 2 was acknowledged (by Task-4)"),
-        ("gone: 1 (by a), 2 (by b)", "gone: 3"),
+        ("gone: 1 (by a), 2 (by Thread-4-(client))", "gone: 3"),
     ],
 )
 def test_the_same_but_for_values(one: str, other: str) -> None:

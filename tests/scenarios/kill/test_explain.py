@@ -119,6 +119,24 @@ def test_cause(places: list[Place], broken: str, cause: str) -> None:
     assert finding.cause == cause
 
 
+@pytest.mark.parametrize("writer", ["", ":b"])
+def test_a_step_of_another_writer(writer: str) -> None:
+    """Among several writers, the change before an acknowledgement may be another one's."""
+    checker: Any = None  # No run is made.
+    exploration = KillExploration(checker)
+    lines = [f"attempt{writer} 2", A]
+    for name, files, noted in ((ATTEMPTED, {}, lines), ("y", {"log": "2"}, lines), (ACKED, {"log": "2"}, [*lines, B])):
+        journal = "".join(f"{line}\n" for line in noted).encode()
+        path, state = ((name, 1),), CrashState(tree_of(**files), Promises.parse(journal))
+        checked = Checked(Verdict.LOSES, "gone") if name == ACKED else Checked(Verdict.SAFE)
+        exploration.paths.append(path)
+        exploration.states[path] = state
+        exploration.report(path, checked, state)
+    (finding,) = KillExplainer(exploration).findings()
+    assert "recovery needs more than that step left" in finding.explanation[-1]
+    assert finding.explanation[-1].endswith(", and it may be another writer's.") is bool(writer)
+
+
 def tree_of(**files: str) -> Tree:
     entries = ((path, Entry("file", 0o600, content, extents=((0, len(content)),))) for path, content in files.items())
     return Tree(tuple(sorted(entries)))
