@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from crashmatrix.reports import Event, Finding, ScenarioResult, Verdict
-from crashmatrix.reports.findings import Group, group
+from crashmatrix.reports.findings import Group, finding_id, group
 from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.checker import CrashState
 from crashmatrix.scenarios.judging.locations import relative
@@ -66,6 +66,8 @@ class KillExplainer:
             f"Then: {example.explanation}.",
         ]
         cause, because, suggestion, lost = self._cause(path, before, state, example)
+        if earlier := self._earlier(path, found.finding.id):
+            cause, because, suggestion, lost = earlier
         return replace(
             found.finding,
             example=example.id,
@@ -76,6 +78,25 @@ class KillExplainer:
             suggestion=suggestion,
             timeline=self._timeline(path, example.explanation),
         )
+
+    def _earlier(self, path: CrashPath, finding: str) -> tuple[str, str, str, tuple[str, ...]] | None:
+        """The cause, as `_cause` returns it, where every crash since an earlier one breaks a promise, in other words at first."""
+        results = self._experiment.results
+        at = self._first.index(path) if len(path) == 1 else 0
+        first = at
+        while first and (known := results.get(self._first[first - 1])) and known.verdict.broken:
+            first -= 1
+        earlier = self._first[first]
+        if first == at or finding_id(results[earlier]) == finding:
+            return None
+        cause, _, suggestion, lost = self._cause(
+            earlier, self._before(earlier)[1], self._experiment.states[earlier], results[earlier]
+        )
+        said = (
+            f"Each crash from {self._hit(earlier[-1])} to here breaks a promise. If this stays once that is fixed, it has "
+            "another cause."
+        )
+        return (f"perhaps as after an earlier step: {cause}", said, suggestion, lost) if cause else None
 
     def _before(self, path: CrashPath) -> tuple[CrashPath | None, CrashState | None]:
         """The place before on the way to a crash, and the state a crash there leaves; None if it is the first."""

@@ -119,6 +119,33 @@ def test_cause(places: list[Place], broken: str, cause: str) -> None:
     assert finding.cause == cause
 
 
+@pytest.mark.parametrize("between", [Verdict.LOSES, Verdict.SAFE])
+def test_a_crash_after_others_that_break_a_promise(between: Verdict) -> None:
+    """A step after crashes that break a promise in other words is not blamed: the first of them may be the same bug."""
+    checker: Any = None  # No run is made.
+    exploration = KillExploration(checker)
+    places = [
+        (ATTEMPTED, NOTHING, [A], Verdict.SAFE, ""),
+        (ACKED, NOTHING, [A, B], Verdict.LOSES, "gone"),
+        ("x", {"log": "0"}, [A, B], between, "gone"),
+        ("y", {"log": "1"}, [A, B], Verdict.LOSES, "back as of before"),
+    ]
+    for name, files, lines, verdict, explanation in places:
+        journal = "".join(f"{line}\n" for line in lines).encode()
+        path, state = ((name, 1),), CrashState(tree_of(**files), Promises.parse(journal))
+        exploration.paths.append(path)
+        exploration.states[path] = state
+        exploration.report(path, Checked(verdict, explanation), state)
+    first, last = sorted(KillExplainer(exploration).findings(), key=lambda finding: len(finding.cause))
+    step = "a crash right after this step in the workload breaks the promise: log written"
+    if between.broken:
+        assert last.cause == f"perhaps as after an earlier step: {first.cause}"
+        assert last.suggestion == first.suggestion
+        assert last.explanation[-1].startswith(f"Each crash from hit 1 of {ACKED}")
+    else:
+        assert step in (first.cause, last.cause)
+
+
 @pytest.mark.parametrize("writer", ["", ":b"])
 def test_a_step_of_another_writer(writer: str) -> None:
     """Among several writers, the change before an acknowledgement may be another one's."""
