@@ -1,8 +1,8 @@
 """Groups failing scenarios, often hundreds, into findings: a pure function of the stored results.
 
 Scenarios with the same experiment, verdict and cause are one finding. Without a known cause, they are grouped by their
-explanation, without the parts that differ between scenarios: numbers, digests, quoted names, random names. An experiment may have
-shown that two kinds are one bug (`Finding.also`): they are one finding then.
+explanation, without the parts that differ between scenarios: numbers, digests, quoted names, random names, names of writers. An
+experiment may have shown that two kinds are one bug (`Finding.also`): they are one finding then.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _VARYING = re.compile(
     """,
     re.VERBOSE,
 )
+_WRITER = re.compile(r" \(by (?:[^\s()]|\([^\s()]*\))+\)")
 _LIST = re.compile(r"[\[{]#[\]}]|#(?:, ?| and |: )#(?: more)?")
 
 
@@ -47,7 +48,7 @@ class Group:
 
 def normalised(explanation: str) -> str:
     """Return an explanation without what differs between scenarios of the same kind."""
-    text, before = _VARYING.sub("#", as_pattern(explanation)), ""
+    text, before = _VARYING.sub("#", as_pattern(_WRITER.sub("", explanation))), ""
     while text != before:  # from the inside out: [#, #] is as good as #
         text, before = _LIST.sub("#", text), text
     return text

@@ -19,8 +19,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 __all__ = ["TemporaryNames", "as_pattern", "paired_names", "translated"]
+
+T = TypeVar("T")
 
 _QUOTED = re.compile(r'("(?:[^"\\\n]|\\.)*")')
 _WORD = re.compile(r"[\w.~+-]+")
@@ -38,6 +41,7 @@ _BY_PYTHON = re.compile(r"tmp[a-z0-9_]{8}")
 _MIXED = re.compile(r"[0-9](?=[A-Za-z_])|[a-z](?=[A-Z])")
 _MIXED_OFTEN = 3
 _LONG = 10
+_LONG_PART = re.compile(rf"{_UUID.pattern}|[0-9a-fA-F]{{8,}}")
 _NUMBER = re.compile(r"[0-9a-fA-F]*[0-9][0-9a-fA-F]*")
 
 
@@ -78,7 +82,8 @@ def paired_names(theirs: Mapping[str, bytes], mine: Mapping[str, bytes]) -> dict
     """Return the parts of paths that differ between two runs, each with its like; None if the runs have other files.
 
     Paths are alike but for random parts, and runs of digits or hexadecimal digits. Those that are alike in one folder, or else
-    anywhere, are paired by content; or in the order of their names, if that is the order in which they were made.
+    anywhere, are paired by content; by a random part that others have, too, as the files of one segment do; or in the order of
+    their names, if that is the order in which they were made.
 
     Args:
         theirs: the other run's paths with their content, in the order in which the files were made.
@@ -97,10 +102,11 @@ def paired_names(theirs: Mapping[str, bytes], mine: Mapping[str, bytes]) -> dict
             groups[alike(path)][0][path] = theirs[path]
         for path in here:
             groups[alike(path)][1][path] = mine[path]
-        for some, others in groups.values():
-            pairs |= _paired(some, others) if len(some) == len(others) else {}
-        found = {*pairs.values()}
-        left, here = {path: None for path in left if path not in pairs}, [path for path in here if path not in found]
+        for paired in (_of_one_content, _in_order):
+            for some, others in groups.values():
+                pairs |= paired(_without(some, pairs), _without(others, pairs.values()))
+            pairs |= _of_one_part(pairs, left, here)
+        left, here = dict.fromkeys(_without(left, pairs)), list(_without(dict.fromkeys(here), pairs.values()))
     if any(as_pattern(path) == path for path in left):
         return None
     parts = {part for path, other in pairs.items() for part in zip(path.split("/"), other.split("/"), strict=True)}
@@ -113,15 +119,41 @@ def translated(path: str, names: Mapping[str, str]) -> str:
     return "/".join(names.get(part, part) for part in path.split("/"))
 
 
-def _paired(theirs: Mapping[str, bytes], mine: Mapping[str, bytes]) -> dict[str, str]:
-    """Pair paths by a content that only one has in each run; then the others by order, if the order says something."""
+def _without(paths: Mapping[str, T], some: Iterable[str]) -> dict[str, T]:
+    left_out = set(some)
+    return {path: value for path, value in paths.items() if path not in left_out}
+
+
+def _of_one_content(theirs: Mapping[str, bytes], mine: Mapping[str, bytes]) -> dict[str, str]:
+    """Pair paths by a content that only one has in each run; none if the runs have not as many of them."""
+    if len(theirs) != len(mine):
+        return {}
     counts = [Counter(files.values()) for files in (theirs, mine)]
     alone = {content for content in theirs.values() if content and all(count[content] == 1 for count in counts)}
     of_content = {content: path for path, content in mine.items()}
-    pairs = {path: of_content[content] for path, content in theirs.items() if content in alone}
-    left, others = [path for path in theirs if path not in pairs], {*mine} - {*pairs.values()}
-    ordered = sorted(left, key=_numbers) == left
-    return {**pairs, **dict(zip(left, sorted(others, key=_numbers), strict=True))} if ordered else pairs
+    return {path: of_content[content] for path, content in theirs.items() if content in alone}
+
+
+def _of_one_part(pairs: Mapping[str, str], theirs: Iterable[str], mine: Iterable[str]) -> dict[str, str]:
+    """Pair paths with a random part that paths known to be pairs have: ``7b16.term`` goes with ``9c86.term`` as ``.idx`` does."""
+    parts: dict[str, set[str]] = defaultdict(set)
+    for path, other in pairs.items():
+        for part, another in zip(_LONG_PART.findall(path), _LONG_PART.findall(other), strict=False):
+            parts[part].add(another)
+    known = {part: others.pop() for part, others in parts.items() if len(others) == 1}
+    free, found = {*mine} - {*pairs.values()}, dict[str, str]()
+    for path in theirs:
+        other = _LONG_PART.sub(lambda part: known.get(part[0], part[0]), path)
+        if path not in pairs and other in free:
+            found[path] = other
+    return found
+
+
+def _in_order(theirs: Mapping[str, bytes], mine: Mapping[str, bytes]) -> dict[str, str]:
+    """Pair paths by the order of their names, if that is the order in which they were made."""
+    if len(theirs) != len(mine) or sorted(theirs, key=_numbers) != list(theirs):
+        return {}
+    return dict(zip(theirs, sorted(mine, key=_numbers), strict=True))
 
 
 def _numbers(path: str) -> list[tuple[int, str]]:

@@ -15,6 +15,7 @@ from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, a
 
 __all__ = [
     "EVENTS_MAX",
+    "HALF_DONE",
     "acknowledged",
     "advice_on",
     "besides_the_contract",
@@ -28,6 +29,11 @@ __all__ = [
 
 EVENTS_MAX = 200
 """How many events before a crash a finding's timeline shows."""
+
+HALF_DONE = (
+    "Write it under another name, sync it, and rename it once it is whole; or let recovery tell a part from the whole."
+)
+"""Advice if recovery fails on a file that a crash left half written, before its item was acknowledged."""
 
 _SHOWN_CHARACTERS = 80
 

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from crashmatrix.faults.disk.trace.named import IN_PLACE
 from crashmatrix.scenarios.judging.snapshots.tree import FILE, ROOT, Entry, Tree
 
-__all__ = ["changes_between"]
+__all__ = ["changes_between", "is_loss", "is_of_names"]
 
 Entries = Mapping[str, Entry]
+
+_SHORTER = "becomes shorter: "
 
 
 def changes_between(before: Tree, after: Tree) -> list[str]:
@@ -25,6 +27,17 @@ def changes_between(before: Tree, after: Tree) -> list[str]:
     if unusable := after.unusable or before.unusable:
         return [unusable[1]] if before.digest != after.digest else []
     return _Changes(dict(before.entries), dict(after.entries)).words(before.difference(after))
+
+
+def is_loss(change: str) -> bool:
+    """Whether a change in words took content away: a file was removed, emptied, or cut off."""
+    return change.endswith((" removed", " emptied")) or _SHORTER in change
+
+
+def is_of_names(change: str) -> bool:
+    """Whether a change in words is about a file that has another name now, or none; not about what a file contains."""
+    moved = " linked to " in change or (" becomes " in change and _SHORTER not in change)
+    return moved or change.endswith((" removed", " replaced", " exchanged"))
 
 
 class _Changes:
@@ -123,7 +136,7 @@ def _written(before: Entry, after: Entry) -> str:
     """How a content changed, as far as its length tells: a call that cuts a file off is seldom one that writes to it."""
     was, now = (entry.extents[-1][1] if entry.extents else 0 for entry in (before, after))
     if before.kind == after.kind == FILE and now < was:
-        return f"becomes shorter: {now:,} bytes, {was:,} before" if now else "emptied"
+        return f"{_SHORTER}{now:,} bytes, {was:,} before" if now else "emptied"
     return "written"
 
 

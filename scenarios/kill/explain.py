@@ -11,25 +11,28 @@ from dataclasses import replace
 from itertools import pairwise
 
 from crashmatrix.reports import Event, Finding, ScenarioResult, Verdict
-from crashmatrix.reports.findings import Group, group
+from crashmatrix.reports.findings import Group, finding_id, group
 from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.checker import CrashState
 from crashmatrix.scenarios.judging.locations import relative
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
-from crashmatrix.scenarios.judging.words import acknowledged, latest, noted, shown
+from crashmatrix.scenarios.judging.words import HALF_DONE, acknowledged, latest, noted, shown
 from crashmatrix.scenarios.judging.worker import Hit
-from crashmatrix.scenarios.kill.changes import changes_between
+from crashmatrix.scenarios.kill.changes import changes_between, is_loss, is_of_names
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, parse_id
 from crashmatrix.scenarios.target.contracts.base import BEFORE_ANY_CRASH
-from crashmatrix.scenarios.target.journal import AFTER_ATTEMPT, Promises, item_key
+from crashmatrix.scenarios.target.journal import AFTER_ATTEMPT, Promises, item_key, several_writers
 
 __all__ = ["KillExplainer"]
 
 _CHANGES_SHOWN, _CHANGES_CAUSING = 4, 2
 _NO_CRASH = "the workload saw the promise broken while the system lived: no crash is to blame"
 _AT_THE_START = "the promise is broken at the first crash point already, before anything was attempted"
+_KEEP = "Remove it only once recovery finds its whole content elsewhere."
+_UNREADABLE = (Verdict.CANNOT_OPEN, Verdict.CORRUPT)
+_TAKEN = "Before recovery wrote to any file that it found, it took away what had changed since the attempt."
 _NOT_PREPARED = "Have the workload store what `prepare` stores: then it is crashed at each step of that, too."
 
 
@@ -63,6 +66,8 @@ class KillExplainer:
             f"Then: {example.explanation}.",
         ]
         cause, because, suggestion, lost = self._cause(path, before, state, example)
+        if earlier := self._earlier(path, found.finding.id):
+            cause, because, suggestion, lost = earlier
         return replace(
             found.finding,
             example=example.id,
@@ -73,6 +78,25 @@ class KillExplainer:
             suggestion=suggestion,
             timeline=self._timeline(path, example.explanation),
         )
+
+    def _earlier(self, path: CrashPath, finding: str) -> tuple[str, str, str, tuple[str, ...]] | None:
+        """The cause, as `_cause` returns it, where every crash since an earlier one breaks a promise, in other words at first."""
+        results = self._experiment.results
+        at = self._first.index(path) if len(path) == 1 else 0
+        first = at
+        while first and (known := results.get(self._first[first - 1])) and known.verdict.broken:
+            first -= 1
+        earlier = self._first[first]
+        if first == at or finding_id(results[earlier]) == finding:
+            return None
+        cause, _, suggestion, lost = self._cause(
+            earlier, self._before(earlier)[1], self._experiment.states[earlier], results[earlier]
+        )
+        said = (
+            f"Each crash from {self._hit(earlier[-1])} to here breaks a promise. If this stays once that is fixed, it has "
+            "another cause."
+        )
+        return (f"perhaps as after an earlier step: {cause}", said, suggestion, lost) if cause else None
 
     def _before(self, path: CrashPath) -> tuple[CrashPath | None, CrashState | None]:
         """The place before on the way to a crash, and the state a crash there leaves; None if it is the first."""
@@ -158,10 +182,14 @@ class KillExplainer:
         what = "; ".join([*acked, *(gone or changes)[:_CHANGES_CAUSING]])
         suggestion = ""
         if gone and (loses or verdict is Verdict.CANNOT_OPEN):
-            suggestion = "Remove it only once recovery finds its whole content elsewhere."
+            suggestion = _KEEP
+        elif len(path) == 1 and verdict in _UNREADABLE and _is_in_flight(state) and not any(map(is_of_names, changes)):
+            suggestion = HALF_DONE
         step = "these steps" if acked else "this step"
         when = "during recovery" if len(path) > 1 else "in the workload"
-        return f"a crash right after {step} {when} breaks the promise: {what}", "", suggestion, ()
+        cause = f"a crash right after {step} {when} breaks the promise: {what}"
+        taken, why = self._taken_by_recovery(path, state)
+        return cause + taken, why, suggestion or (_KEEP if taken.endswith(" removed") else ""), ()
 
     def _acknowledged(
         self, path: CrashPath, state: CrashState, verdict: Verdict
@@ -173,12 +201,12 @@ class KillExplainer:
         item, last = shown(item_key(events[-1].item)), self._last_changes(path, state)
         if last:
             what = "; ".join(last[:_CHANGES_CAUSING])
-            return (
-                f"the promise breaks with the acknowledgement of {item}, after this step in the workload: {what}",
-                "The folder did not change from there to the acknowledgement: recovery needs more than that step left.",
-                "",
-                (),
-            )
+            cause = f"the promise breaks with the acknowledgement of {item}, after this step in the workload: {what}"
+            because = "The folder did not change from there to the acknowledgement"
+            taken, why = self._taken_by_recovery(path, state)
+            others = ", and it may be another writer's" if several_writers(state.promises) else ""
+            because += f". {why}" if taken else f": recovery needs more than that step left{others}."
+            return cause + taken, because, _KEEP if taken.endswith(" removed") else "", ()
         if last is None or verdict not in (Verdict.LOSES, Verdict.HOLE):
             return None
         return (
@@ -204,6 +232,30 @@ class KillExplainer:
             if changes:
                 return changes
         return []
+
+    def _taken_by_recovery(self, path: CrashPath, state: CrashState) -> tuple[str, str]:
+        """Find the files that changed since the attempt of the item acknowledged last, and that recovery removed or cut off.
+
+        A file counts until recovery writes to any file that it found: later, the content may be elsewhere. Returns words for
+        the cause, and a sentence; both are empty if there is no such file, or if the last item was not acknowledged yet.
+        """
+        events = state.promises.events
+        if len(path) > 1 or not events or events[-1].kind != "ack":
+            return "", ""
+        states, attempted = (self._experiment.states[each] for each in self._first), _attempted(state)
+        begun = next(each for each in states if len(each.promises.events) >= attempted)
+        changed, found = begun.tree.difference(state.tree), dict(state.tree.entries)
+        taken: list[str] = []
+        trees = [state.tree, *(snapshot.tree for snapshot in self._passed(path))]
+        for before, after in pairwise(trees):
+            changes = changes_between(before, after)
+            taken += [
+                each for each in changes if is_loss(each) and any(each.startswith(f"{name} ") for name in changed)
+            ]
+            if any(each == f"{name} written" for each in changes for name in found):
+                break
+        taken.sort(key=lambda each: each.endswith(" removed"))
+        return (f"; and this one in recovery: {'; '.join(taken[:_CHANGES_SHOWN])}", _TAKEN) if taken else ("", "")
 
     def _timeline(self, path: CrashPath, outcome: str) -> tuple[Event, ...]:
         events = latest([*self._way(path)])
@@ -255,6 +307,11 @@ def _steps(at: int, lines: Sequence[str], lines_after: Sequence[str], before: Tr
 
 def _lines(promises: Promises) -> list[str]:
     return [f"{event.kind} {item_key(event.item)}" for event in promises.events]
+
+
+def _is_in_flight(state: CrashState) -> bool:
+    """Whether the last that the journal says is that an item was attempted."""
+    return bool(state.promises.events) and state.promises.events[-1].kind == "attempt"
 
 
 def _attempted(state: CrashState) -> int:

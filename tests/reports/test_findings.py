@@ -23,10 +23,12 @@ LOST = "acknowledged, but gone: "
         ("part 1f2e3d4c-aaaa-4bbb is short", "part 00ff00ff-0000-4000 is short"),
         ("line 3, in recover", "line 41, in recover"),
         ("tmp0qpowh5k is empty", "tmpveb_spgx is empty"),
+        ("3 came back, though 4 was acknowledged (by a)", "1 came back, though 2 was acknowledged (by Task-4)"),
+        ("gone: 1 (by a), 2 (by Thread-4-(client))", "gone: 3"),
     ],
 )
 def test_the_same_but_for_values(one: str, other: str) -> None:
-    """Explanations that differ in numbers, items, digests and file names only are the same."""
+    """Explanations that differ in numbers, items, digests, and names of files and writers only are the same."""
     assert normalised(one) == normalised(other)
 
 

@@ -68,6 +68,10 @@ def test_names_by_libraries(tmp_path: Path) -> None:
     assert found == {"tmp*.new becomes *.parquet"}
 
 
+THEIRS = ("bcc071f670114a28a251c8fd439600df", "98303ecbd9e24497a864cc4d2e28cb63")
+MINE = ("1c2d3e4f-1111-2222-3333-444455556666", "8cd26936fd4c4cffac2b80f9ad298251")
+
+
 @pytest.mark.parametrize(
     ("theirs", "mine", "pairs"),
     [
@@ -119,6 +123,24 @@ def test_names_by_libraries(tmp_path: Path) -> None:
             {"tmpabcdefgh": b"1", "tmpxbcdefgh": b"2"},
             {"tmpk3j2h1g_": "tmpabcdefgh", "tmpa3j2h1g_": "tmpxbcdefgh"},
             id="random, with content",
+        ),
+        pytest.param(
+            {
+                f"{stem}.{end}": end.encode() + stem.encode() * (end == "store")
+                for end in ("idx", "store")
+                for stem in THEIRS
+            },
+            {f"{MINE[0]}.idx": b"idx", f"{MINE[1]}.idx": b"idx"}
+            | {f"{mine}.store": b"store" + stem.encode() for stem, mine in zip(THEIRS, MINE, strict=True)},
+            {
+                f"{stem}.{end}": f"{mine}.{end}"
+                for end in ("idx", "store")
+                for stem, mine in zip(THEIRS, MINE, strict=True)
+            },
+            id="by a random part that others have",
+        ),
+        pytest.param(
+            {f"{stem}.idx": b"" for stem in THEIRS}, {f"{stem}.idx": b"" for stem in MINE}, None, id="random parts only"
         ),
     ],
 )

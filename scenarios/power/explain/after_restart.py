@@ -8,6 +8,8 @@ is killed and restarted:
                           the same promise in the same words, and lost something of the same files, as far as that is known
     none of them helps    recovery is suspected, and everything is synced before it (`causes.cause_of_restart`)
 
+If neither of the two helps, and crash states without a restart break the same promise in the same words, it may be their bug.
+
 Where a recorded second life breaks a promise in the words of a finding in the first life, it may be that bug, too.
 """
 
@@ -21,6 +23,7 @@ from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power.explain.causes import Suspect
+from crashmatrix.scenarios.power.explain.conclusions import NOT_CONFIRMED
 from crashmatrix.scenarios.power.explain.explain import Explanation
 from crashmatrix.scenarios.power.explain.trials import Trial
 from crashmatrix.scenarios.power.results import circumstances
@@ -30,6 +33,7 @@ from crashmatrix.scenarios.recorded.remedies import BEFORE_RECOVERY, Remedy
 __all__ = [
     "Explained",
     "as_one",
+    "as_without_restart",
     "id_without_restart",
     "in_both_lives",
     "is_another",
@@ -106,7 +110,7 @@ def tried_with_others(
         trial = first_that_helps([suspect.remedy for suspect in suspected.cause.every])
         if trial and trial.helps:
             break
-    return suspected, trial
+    return suspected if trial else told, trial
 
 
 def is_another(found: Explained, others: Sequence[Explained]) -> tuple[Explained | None, bool]:
@@ -133,6 +137,19 @@ def as_one(other: Explained, again: Explained) -> Finding:
     return replace(
         known, count=known.count + more.count, explanation=(*known.explanation, said), also=(*known.also, more.id)
     )
+
+
+def as_without_restart(again: Explained, first: Finding) -> Finding:
+    """Return a finding after a restart that refers to one without, if the sync that was tried for it did not help."""
+    if not again.finding.cause.startswith(NOT_CONFIRMED):
+        return again.finding
+    said = (
+        f"Without a restart, {counted(first.count, 'crash state')} broke the same promise in the same words. "
+        "If this stays once that is fixed, it has another cause."
+    )
+    known = f": {first.cause}" if first.cause and not first.cause.startswith(NOT_CONFIRMED) else ""
+    cause = f"perhaps as without a restart{known}"
+    return replace(again.finding, cause=cause, explanation=(*again.finding.explanation, said))
 
 
 def in_both_lives(again: Finding, first: Finding) -> Finding:

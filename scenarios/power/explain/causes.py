@@ -59,7 +59,7 @@ _TORN = (
 )
 _GROWN = (
     "A power cut can keep the new size of a file and lose its new bytes, so recovery must be able to tell a record from zeros: "
-    "by a checksum, for example."
+    "by a checksum, for example. A file that is whole from the start can be written under another name, synced, and renamed."
 )
 SIZE_FIRST = (
     "The filesystem's journal can make the new size of a file durable before any bytes. Where a file grew, the new bytes read as "

@@ -14,7 +14,10 @@ from crashmatrix.scenarios.power.explain.explain import Explanation
 from crashmatrix.scenarios.power.explain.trials import Trial
 from crashmatrix.scenarios.recorded.remedies import BEFORE_RECOVERY
 
-__all__ = ["cause_with", "sentences_with", "suggestion_with"]
+__all__ = ["NOT_CONFIRMED", "cause_with", "sentences_with", "suggestion_with"]
+
+NOT_CONFIRMED = "not confirmed: "
+"""How the cause begins whose remedy did not help."""
 
 
 def cause_with(found: Explanation, trial: Trial | None) -> str:
@@ -30,7 +33,7 @@ def cause_with(found: Explanation, trial: Trial | None) -> str:
         return f"perhaps: {causes[trial.remedy]}"
     cause = found.cause.cause
     doubted = trial and (trial.helps is False or len(found.cause.suspects) > 1)
-    return f"not confirmed: {cause}" if cause and doubted else cause
+    return f"{NOT_CONFIRMED}{cause}" if cause and doubted else cause
 
 
 def suggestion_with(found: Explanation, trial: Trial | None) -> str:

@@ -19,7 +19,7 @@ from crashmatrix.reports import Event, Verdict
 from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.locations import declared_places
-from crashmatrix.scenarios.judging.words import acknowledged, shown
+from crashmatrix.scenarios.judging.words import HALF_DONE, acknowledged, shown
 from crashmatrix.scenarios.power.explain.causes import (
     SIZE_FIRST,
     Cause,
@@ -28,7 +28,13 @@ from crashmatrix.scenarios.power.explain.causes import (
     cause_of_restart,
 )
 from crashmatrix.scenarios.power.explain.guesses import cause_of_later, cause_of_unwritten
-from crashmatrix.scenarios.power.explain.last_step import called_nothing, is_of_inodes, last_step, step_in_words
+from crashmatrix.scenarios.power.explain.last_step import (
+    acknowledged_at,
+    called_nothing,
+    is_of_inodes,
+    last_step,
+    step_in_words,
+)
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
 from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewest_lost, to_blame
 from crashmatrix.scenarios.power.explain.places import journal_lines, where
@@ -42,7 +48,7 @@ from crashmatrix.scenarios.recorded.remedies import pattern_of
 from crashmatrix.scenarios.recorded.restarts import restarted_at
 from crashmatrix.scenarios.recorded.state_verdict import Judged
 from crashmatrix.scenarios.systems.loading import Target
-from crashmatrix.scenarios.target.notes import acknowledgements
+from crashmatrix.scenarios.target.notes import AttemptNote, acknowledgements, parse
 
 __all__ = ["Crash", "Explanation", "cause_in", "cuts_of", "explain", "explained", "judge_like"]
 
@@ -51,11 +57,14 @@ _LIKE_MAX = 16
 _UNKNOWN_IN_MEMORY = (
     "Changes in memory only are not known: recorded again, the workload did not do the same in the same order."
 )
+_OF_NAMES = (" removed", " becomes ", " linked to ")
+_MORE_NEEDED = "No loss is to blame: recovery needs more than that step left."
 
 
 @dataclass(frozen=True)
 class Crash:
-    """A minimised crash. ``safe_before`` says whether one right before its last step keeps the promise."""
+    """A minimised crash. ``safe_before`` says whether one right before its last step keeps the promise; ``safe_unacknowledged``
+    whether one after that step does, before the acknowledgement that follows."""
 
     trace: Trace
     recording: Recording
@@ -64,11 +73,17 @@ class Crash:
     tries: int
     """How many states were judged to find it."""
     safe_before: bool
+    safe_unacknowledged: bool = False
 
     @property
     def lines(self) -> list[str]:
         """The journal up to the cut."""
         return journal_lines(self.trace, self.state.cut, self.recording)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the last that the journal says is that an item was attempted."""
+        return bool(self.lines) and isinstance(parse(self.lines[-1]), AttemptNote)
 
     @property
     def last_acknowledged(self) -> tuple[int, str]:
@@ -151,7 +166,9 @@ def _minimised(
         state = earliest(trace, state, cuts, most, _EARLIER_TRIES)
         start, _ = last_step(trace, state)
         safe_before = judge(CrashState.whole(trace, start)).verdict is Verdict.SAFE
-    return Crash(trace, recording, state, last[state], budget - most.left, safe_before)
+        acked = acknowledged_at(trace, state) if safe_before else None
+        unacknowledged = acked is not None and judge(CrashState.whole(trace, acked)).verdict is Verdict.SAFE
+    return Crash(trace, recording, state, last[state], budget - most.left, safe_before, unacknowledged)
 
 
 def _blamed(target: Target, calls: Recording, loss: Loss, finding: str, tries_max: int) -> tuple[Loss, int]:
@@ -260,10 +277,21 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
     elif loss.nothing and not unknown and loss.later and _is_within_growth(crash.trace, crash.state.cut):
         cause = cause_of_growth(loss.later[0])
     elif crash.safe_before and loss.nothing and not unknown:
-        step = step_in_words(crash.trace, crash.state, loss.names, crash.recording, declared)
-        because = cause.because or (SIZE_FIRST if is_of_inodes(step) else "")
-        cause = replace(cause, otherwise=step, because=because)
+        acked = item if crash.safe_unacknowledged else ""
+        step = step_in_words(crash.trace, crash.state, loss.names, crash.recording, declared, acked)
+        cause = replace(cause, otherwise=step, because=cause.because or _because_of(step, crash))
     return cause
+
+
+def _because_of(step: str, crash: Crash) -> str:
+    """Why a step in words, which lost nothing, breaks the promise, or what to do; empty if that is not known."""
+    if not step or is_of_inodes(step):
+        return SIZE_FIRST if step else ""
+    if crash.safe_unacknowledged:
+        return _MORE_NEEDED
+    started = crash.recording.of or crash.recording.killed or crash.recording.resumed
+    half_done = not started and crash.in_flight and crash.judged.verdict in (Verdict.CANNOT_OPEN, Verdict.CORRUPT)
+    return HALF_DONE if half_done and not any(words in step for words in _OF_NAMES) else ""
 
 
 def _files_of(loss: Loss, trace: Trace) -> frozenset[str]:

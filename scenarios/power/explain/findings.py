@@ -23,6 +23,7 @@ from crashmatrix.scenarios.power.explain import explain as explain_power
 from crashmatrix.scenarios.power.explain.after_restart import (
     Explained,
     as_one,
+    as_without_restart,
     id_without_restart,
     in_both_lives,
     is_another,
@@ -53,7 +54,7 @@ JUDGED_MAX = 40
 """How many states are judged at most to minimise one finding."""
 
 SECONDS_MAX = 60
-"""Explanations begin in the first half of this time; remedies are tried until its end."""
+"""Explanations begin in the first half of this time; remedies are tried until its end. Then the trials made so far must do."""
 
 _STATES_MAX = 500
 
@@ -132,9 +133,11 @@ class PowerExplainer:
         self, found: Group, recording: Recording, told: Explanation, others: Sequence[Explained], *, late: bool
     ) -> Explained:
         trial, plain = None, id_without_restart(recording, found.results)
-        if recording.of is None and not recording.resumed and not late and not _resumed(found):
-            helping = partial(self._trials.first_that_helps, recording, found.finding.id, notes=told.notes)
-            told, trial = tried_with_others(plain, recording, told, others, helping)
+        if recording.of is None and not recording.resumed and not _resumed(found):
+            of_this = recording, found.finding.id
+            helping = partial(self._trials.first_that_helps, *of_this, notes=told.notes)
+            known = partial(self._trials.known, *of_this)
+            told, trial = tried_with_others(plain, recording, told, others, known if late else helping)
         name = power_id(recording.name, told.state)
         finding = replace(
             found.finding,
@@ -207,6 +210,8 @@ def _together(tried: Sequence[Explained]) -> list[Finding]:
             del found[again.finding.id]
         elif other:
             found[again.finding.id] = replace(again, finding=not_recovery(again.finding, other.finding))
+        elif again.plain in found:
+            found[again.finding.id] = replace(again, finding=as_without_restart(again, found[again.plain].finding))
     return [each.finding for each in found.values()]
 
 

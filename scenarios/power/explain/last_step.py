@@ -1,4 +1,7 @@
-"""The last step before a crash without losses: if a crash before the step was safe, the step breaks the promise."""
+"""The last step before a crash without losses: if a crash before the step was safe, the step breaks the promise.
+
+If a crash after the step is safe, too, as long as nothing is acknowledged, the acknowledgement breaks it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.restarts import restarted_at
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, parse
 
-__all__ = ["called_nothing", "is_of_inodes", "last_step", "step_in_words"]
+__all__ = ["acknowledged_at", "called_nothing", "is_of_inodes", "last_step", "step_in_words"]
 
 _CHANGES_SHOWN = 3
 _INODE_OF = "the inode of "
@@ -27,6 +30,17 @@ def last_step(trace: Trace, state: CrashState) -> tuple[int, tuple[int, ...]]:
         elif changes and isinstance(trace.operations[at], Note):
             return at + 1, tuple(changes)
     return 0, tuple(changes)
+
+
+def acknowledged_at(trace: Trace, state: CrashState) -> int | None:
+    """Return the position of the last acknowledgement before a cut, if no change came after it; else None."""
+    for at in range(state.cut - 1, -1, -1):
+        operation = trace.operations[at]
+        if isinstance(operation, Change):
+            return None
+        if isinstance(operation, Note) and isinstance(parse(operation.text), AckNote):
+            return at
+    return None
 
 
 def called_nothing(trace: Trace, state: CrashState, names: Mapping[int, tuple[Named, ...]]) -> bool:
@@ -54,6 +68,7 @@ def step_in_words(
     names: Mapping[int, tuple[Named, ...]],
     recording: Recording,
     declared: Mapping[str, str],
+    acked: str = "",
 ) -> str:
     """Return the last step as a cause; empty if nothing was written in it.
 
@@ -62,6 +77,7 @@ def step_in_words(
     Args:
         names: what each change is about, by position.
         declared: where failpoints are declared, by name.
+        acked: the item whose acknowledgement after the step breaks the promise; empty if the step itself does.
     """
     start, changes = last_step(trace, state)
     named = [each for at in changes for each in names[at]]
@@ -73,9 +89,9 @@ def step_in_words(
     when = "of the second life" if resumed else "of recovery" if in_recovery else "of the workload"
     place = place_before(trace, start, declared)
     after = f", after {place}" if place else ""
-    return (
-        f"the promise breaks with this step {when}{after}: {'; '.join(list(dict.fromkeys(telling))[:_CHANGES_SHOWN])}"
-    )
+    breaks = f"the acknowledgement of {acked}, after this step" if acked else "this step"
+    what = "; ".join(list(dict.fromkeys(telling))[:_CHANGES_SHOWN])
+    return f"the promise breaks with {breaks} {when}{after}: {what}"
 
 
 def is_of_inodes(step: str) -> bool:

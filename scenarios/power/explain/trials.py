@@ -153,7 +153,7 @@ class Trials:
             notes: how many notes came before the minimised cut: states there are judged, besides others.
         """
         tried: list[Trial] = []
-        like = self._like.setdefault((like.filesystem, like.killed.numbers if like.killed else ()), like)
+        like = self._like.setdefault(_kind(like), like)
         for remedy in list(remedies)[:_REMEDIES_MAX]:
             trial = self._trial(like, finding, remedy, notes)
             if not trial.broken_without:
@@ -164,6 +164,22 @@ class Trials:
             if not trial.synced and remedy.before == BEFORE_ACK and not like.killed:
                 break  # No other remedy will sync either: the acknowledgements go past us.
         return min(tried, key=lambda trial: (not trial.synced, trial.broken / max(1, trial.judged)), default=None)
+
+    def known(self, like: Recording, finding: str, remedies: Iterable[Remedy]) -> Trial | None:
+        """Return the trial of the first remedy that helps, as far as the recordings made so far show; None if they do not.
+
+        They may show a finding too seldom: then every broken state counts.
+        """
+        like = self._like.get(_kind(like), like)
+        without = self._tried.get((like.name, None, 0))
+        for remedy in remedies:
+            found = self._tried.get((like.name, remedy, 0))
+            if without and found:
+                for shows in (finding, ""):
+                    trial = _trial_of(remedy, shows, without, found)
+                    if trial.helps:
+                        return trial
+        return None
 
     def _trial(self, like: Recording, finding: str, remedy: Remedy, notes: int) -> Trial:
         """Try a remedy, again and again while what it does may be chance."""
@@ -181,10 +197,9 @@ class Trials:
         return trial
 
     def _once(self, like: Recording, shows: str, remedy: Remedy, notes: int, number: int) -> Trial:
-        without, found = self._results(like, None, notes, number), self._results(like, remedy, notes, number)
-        synced = self._tried[like.name, remedy, number].synced
-        broken, broken_without = _count(found, shows), _count(without, shows)
-        return Trial(remedy, synced, broken, len(found), broken_without, len(without), not shows)
+        for tried in (None, remedy):
+            self._results(like, tried, notes, number)
+        return _trial_of(remedy, shows, self._tried[like.name, None, number], self._tried[like.name, remedy, number])
 
     def _results(self, like: Recording, remedy: Remedy | None, notes: int, number: int = 0) -> list[ScenarioResult]:
         """The results of crash states of a recording like this one, with a remedy or without; none if recording fails."""
@@ -227,6 +242,17 @@ class _Tried:
 
     def add(self, judged: Iterable[Judged]) -> None:
         self.results.update((one.state, result_of(self.recording, one)) for one in judged)
+
+
+def _kind(like: Recording) -> tuple[str, tuple[int, ...]]:
+    return like.filesystem, like.killed.numbers if like.killed else ()
+
+
+def _trial_of(remedy: Remedy, shows: str, without: _Tried, found: _Tried) -> Trial:
+    """Count the states that show a finding, or any if there is none, in a recording without a remedy and in one with it."""
+    with_it, without_it = found.results.values(), without.results.values()
+    broken, broken_without = _count(with_it, shows), _count(without_it, shows)
+    return Trial(remedy, found.synced, broken, len(with_it), broken_without, len(without_it), not shows)
 
 
 def _count(results: Iterable[ScenarioResult], finding: str = "") -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import ROOT, Entry, Tree
-from crashmatrix.scenarios.kill.changes import changes_between
+from crashmatrix.scenarios.kill.changes import changes_between, is_loss, is_of_names
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -160,3 +160,23 @@ def test_changes_of_attributes(path: str, changes: dict[str, Any], words: list[s
     """Permissions, owner and attributes have words of their own, so that the step to blame is named."""
     entry = Entry("file", 0o644, "1", attributes=(("user.a", b"1"),))
     assert changes_between(Tree(((path, entry),)), Tree(((path, replace(entry, **changes)),))) == words
+
+
+@pytest.mark.parametrize(
+    ("change", "loses", "of_names"),
+    [
+        ("a made", False, False),
+        ("a written", False, False),
+        ("a emptied", True, False),
+        ("a becomes shorter: 1 bytes, 2 before", True, False),
+        ("a removed", True, True),
+        ("a becomes b", False, True),
+        ("a becomes b, in place of the one before", False, True),
+        ("b linked to a", False, True),
+        ("a and b exchanged", False, True),
+        ("a replaced", False, True),
+    ],
+)
+def test_kinds_of_changes(change: str, *, loses: bool, of_names: bool) -> None:
+    """A change takes content away, or is one of names, or both, or neither."""
+    assert (is_loss(change), is_of_names(change)) == (loses, of_names)

@@ -11,6 +11,7 @@ from crashmatrix.reports import Finding, Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.judging.checker import Checked, CrashState
+from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot
 from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
 from crashmatrix.scenarios.kill.explain import KillExplainer
 from crashmatrix.scenarios.kill.exploring import KillExploration
@@ -116,6 +117,117 @@ def test_cause(places: list[Place], broken: str, cause: str) -> None:
         exploration.report(path, checked, state)
     (finding,) = KillExplainer(exploration).findings()
     assert finding.cause == cause
+
+
+@pytest.mark.parametrize("between", [Verdict.LOSES, Verdict.SAFE])
+def test_a_crash_after_others_that_break_a_promise(between: Verdict) -> None:
+    """A step after crashes that break a promise in other words is not blamed: the first of them may be the same bug."""
+    checker: Any = None  # No run is made.
+    exploration = KillExploration(checker)
+    places = [
+        (ATTEMPTED, NOTHING, [A], Verdict.SAFE, ""),
+        (ACKED, NOTHING, [A, B], Verdict.LOSES, "gone"),
+        ("x", {"log": "0"}, [A, B], between, "gone"),
+        ("y", {"log": "1"}, [A, B], Verdict.LOSES, "back as of before"),
+    ]
+    for name, files, lines, verdict, explanation in places:
+        journal = "".join(f"{line}\n" for line in lines).encode()
+        path, state = ((name, 1),), CrashState(tree_of(**files), Promises.parse(journal))
+        exploration.paths.append(path)
+        exploration.states[path] = state
+        exploration.report(path, Checked(verdict, explanation), state)
+    first, last = sorted(KillExplainer(exploration).findings(), key=lambda finding: len(finding.cause))
+    step = "a crash right after this step in the workload breaks the promise: log written"
+    if between.broken:
+        assert last.cause == f"perhaps as after an earlier step: {first.cause}"
+        assert last.suggestion == first.suggestion
+        assert last.explanation[-1].startswith(f"Each crash from hit 1 of {ACKED}")
+    else:
+        assert step in (first.cause, last.cause)
+
+
+@pytest.mark.parametrize("writer", ["", ":b"])
+def test_a_step_of_another_writer(writer: str) -> None:
+    """Among several writers, the change before an acknowledgement may be another one's."""
+    checker: Any = None  # No run is made.
+    exploration = KillExploration(checker)
+    lines = [f"attempt{writer} 2", A]
+    for name, files, noted in ((ATTEMPTED, {}, lines), ("y", {"log": "2"}, lines), (ACKED, {"log": "2"}, [*lines, B])):
+        journal = "".join(f"{line}\n" for line in noted).encode()
+        path, state = ((name, 1),), CrashState(tree_of(**files), Promises.parse(journal))
+        checked = Checked(Verdict.LOSES, "gone") if name == ACKED else Checked(Verdict.SAFE)
+        exploration.paths.append(path)
+        exploration.states[path] = state
+        exploration.report(path, checked, state)
+    (finding,) = KillExplainer(exploration).findings()
+    assert "recovery needs more than that step left" in finding.explanation[-1]
+    assert finding.explanation[-1].endswith(", and it may be another writer's.") is bool(writer)
+
+
+def tree_of(**files: str) -> Tree:
+    entries = ((path, Entry("file", 0o600, content, extents=((0, len(content)),))) for path, content in files.items())
+    return Tree(tuple(sorted(entries)))
+
+
+@pytest.mark.parametrize(
+    ("recovery", "taken"),
+    [
+        ([{"data": "0", "wal": "1"}, {"data": "0"}, {"data": "0", "new": "x"}], "wal removed"),
+        ([{"data": "0", "wal": "1"}, {"data": "0", "wal": "1", "lock": "x"}, {"data": "0", "wal": ""}], "wal emptied"),
+        ([{"data": "01", "wal": "1", "old": "9"}, {"data": "01"}], ""),
+        ([{"data": "0", "wal": "1"}], ""),
+    ],
+    ids=["removed", "emptied, after a file was made", "after its content was written elsewhere", "kept"],
+)
+def test_what_recovery_takes_away(recovery: list[dict[str, str]], taken: str) -> None:
+    """A recovery that removes a file which has what was acknowledged is said to have done so, unless it wrote before."""
+    checker: Any = None  # No run is made.
+    exploration = KillExploration(checker)
+    before, after = {"data": "0", "old": "9"}, {"data": "0", "wal": "1", "old": "9"}
+    snapshots = tuple(Snapshot(("call", at), tree_of(**{"old": "9", **files})) for at, files in enumerate(recovery, 1))
+    places = [(ATTEMPTED, before, [A]), ("y", after, [A]), (ACKED, after, [A, B])]
+    for name, files, lines in places:
+        journal = "".join(f"{line}\n" for line in lines).encode()
+        path, state = ((name, 1),), CrashState(tree_of(**files), Promises.parse(journal))
+        checked = Checked(Verdict.LOSES, "gone", snapshots) if name == ACKED else Checked(Verdict.SAFE)
+        exploration.paths.append(path)
+        exploration.states[path] = state
+        exploration.checked[state.key] = checked
+        exploration.report(path, checked, state)
+    (finding,) = KillExplainer(exploration).findings()
+    step = "the promise breaks with the acknowledgement of 1, after this step in the workload: wal made"
+    assert finding.cause == (f"{step}; and this one in recovery: {taken}" if taken else step)
+    assert finding.suggestion.startswith("Remove it only once" if "removed" in taken else "")
+    assert bool(finding.suggestion) is ("removed" in taken)
+    assert ("it took away" in finding.explanation[-1]) is bool(taken)
+
+
+@pytest.mark.parametrize(
+    ("files", "lines", "verdict", "advised"),
+    [
+        ({"data": "1", "new": ""}, [A], Verdict.CANNOT_OPEN, True),
+        ({"data": ""}, [A], Verdict.CORRUPT, True),
+        ({"data": "1"}, [A, B], Verdict.CANNOT_OPEN, False),
+        ({}, [A], Verdict.CANNOT_OPEN, False),
+        ({"data": "2"}, [A], Verdict.LOSES, False),
+    ],
+    ids=["made", "emptied", "acknowledged", "removed", "readable"],
+)
+def test_a_file_that_is_half_written(
+    files: dict[str, str], lines: list[str], verdict: Verdict, *, advised: bool
+) -> None:
+    """If recovery fails on what a step left half done, the report says what to do."""
+    checker: Any = None  # No run is made.
+    exploration = KillExploration(checker)
+    for name, there, noted in ((ATTEMPTED, {"data": "0"}, [A]), ("y", files, lines)):
+        journal = "".join(f"{line}\n" for line in noted).encode()
+        path, state = ((name, 1),), CrashState(tree_of(**there), Promises.parse(journal))
+        checked = Checked(verdict, "it raised") if name == "y" else Checked(Verdict.SAFE)
+        exploration.paths.append(path)
+        exploration.states[path] = state
+        exploration.report(path, checked, state)
+    (finding,) = KillExplainer(exploration).findings()
+    assert finding.suggestion.startswith("Write it under another name") is advised
 
 
 @pytest.mark.parametrize(("name", "target", "mutant"), KILL)

@@ -15,6 +15,7 @@ from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.power.explain.after_restart import (
     Explained,
     as_one,
+    as_without_restart,
     id_without_restart,
     in_both_lives,
     is_another,
@@ -78,6 +79,24 @@ def test_in_both_lives() -> None:
     assert found.cause == "perhaps as in the first life: no fsync of log"
     assert found.explanation[0] == "Where." and second_life.CAUSE[1] not in found.explanation
     assert "In the first life, 5 crash states broke the same promise in the same words. If" in found.explanation[1]
+
+
+@pytest.mark.parametrize(
+    ("cause", "first", "referred"),
+    [
+        ("not confirmed: recovery", "no fsync of log", "perhaps as without a restart: no fsync of log"),
+        ("not confirmed: recovery", "not confirmed: no fsync of log", "perhaps as without a restart"),
+        ("not confirmed: recovery", "", "perhaps as without a restart"),
+        ("recovery built upon what only the page cache had", "no fsync of log", ""),
+    ],
+)
+def test_as_without_restart(cause: str, first: str, referred: str) -> None:
+    """If a sync before recovery does not help, the finding refers to the one that needs no restart."""
+    again = replace(AGAIN, finding=replace(AGAIN.finding, cause=cause))
+    found = as_without_restart(again, replace(FINDING, cause=first))
+    assert found.cause == (referred or cause)
+    said = "Without a restart, 5 crash states broke the same promise in the same words."
+    assert any(each.startswith(said) for each in found.explanation) is bool(referred)
 
 
 def id_of(recording: Recording, judged: Judged) -> str:

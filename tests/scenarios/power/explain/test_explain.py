@@ -10,6 +10,7 @@ import pytest
 from crashmatrix.faults.disk import CrashState, Flush, Note, Write
 from crashmatrix.faults.disk.trace.named import DATA, NAMES, Named
 from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.words import HALF_DONE
 from crashmatrix.scenarios.power.explain.explain import Crash, cause_in, cuts_of, explained
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
 from crashmatrix.scenarios.power.explain.unsynced import Missing
@@ -43,6 +44,7 @@ MISSING = "no fsync of the store's folder between 'log made' and the acknowledge
 RESTARTED = "recovery built upon what only the page cache had"
 SECOND = "recovery does not leave what it found: a second recovery has another result"
 STEP = "the promise breaks with this step of the workload, after the journal line attempt 0: log, bytes 0 to 7"
+ACKED = STEP.replace("with this step", "with the acknowledgement of 0, after this step")
 
 CAUSES = [
     pytest.param(crash(), IN_MEMORY, MISSING, "", 1, id="what was in memory was acknowledged"),
@@ -50,6 +52,10 @@ CAUSES = [
     pytest.param(crash(), UNKNOWN, "", "", 1, id="not known what was in memory: what came next is suspected"),
     pytest.param(crash(), NOTHING, "", "", 0, id="nothing was lost, nor is it safe before"),
     pytest.param(crash(safe_before=True), NOTHING, "", STEP, 0, id="nothing was lost: the last step"),
+    pytest.param(
+        replace(crash(safe_before=True), safe_unacknowledged=True), NOTHING, "", ACKED, 0,
+        id="nothing was lost: the acknowledgement after the last step",
+    ),
     pytest.param(crash(safe_before=True), UNKNOWN, "", "", 1, id="the last step is not blamed if memory is not known"),
     pytest.param(crash(safe_before=True), IN_MEMORY, MISSING, "", 1, id="nor if something was lost"),
     pytest.param(crash(RESTART), NOTHING, RESTARTED, "", 1, id="after a restart"),
@@ -71,6 +77,24 @@ def test_cause_in(crash: Crash, loss: Loss, cause: str | None, otherwise: str, s
     if cause is None:
         cause = "no fsync of log between the write to it and the acknowledgement of 0"
     assert (found.cause, found.otherwise, len(found.suspects)) == (cause, otherwise, suspects)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "named", "cut", "advised"),
+    [
+        (Verdict.CANNOT_OPEN, LOG, 3, True),
+        (Verdict.CORRUPT, MADE, 3, True),
+        (Verdict.CANNOT_OPEN, replace(MADE, what="new becomes log"), 3, False),
+        (Verdict.LOSES, LOG, 3, False),
+        (Verdict.CANNOT_OPEN, LOG, AFTER_ACK, False),
+    ],
+    ids=["written", "made", "renamed", "readable", "acknowledged"],
+)
+def test_a_step_that_is_half_done(verdict: Verdict, named: Named, cut: int, *, advised: bool) -> None:
+    """If recovery fails on what a step left half done, the explanation says what to do."""
+    found = crash(safe_before=True)
+    found = replace(found, state=CrashState(cut, 1, (), 1), judged=Judged("3-all", verdict, "it raised"))
+    assert (cause_in(found, replace(NOTHING, names={2: (named,)}), {}).because == HALF_DONE) is advised
 
 
 def test_lines_of_an_earlier_recording_are_not_owed_by_this_one() -> None:

@@ -9,7 +9,13 @@ import pytest
 
 from crashmatrix.faults.disk import CrashState, Flush, Note, Operation, Write
 from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, Named
-from crashmatrix.scenarios.power.explain.last_step import called_nothing, is_of_inodes, last_step, step_in_words
+from crashmatrix.scenarios.power.explain.last_step import (
+    acknowledged_at,
+    called_nothing,
+    is_of_inodes,
+    last_step,
+    step_in_words,
+)
 from crashmatrix.scenarios.recorded.recording import Recording
 from tests.faults.disk.support import synthetic_trace
 
@@ -67,6 +73,31 @@ def test_in_words(named: tuple[Named, ...], words: str) -> None:
     place = "hit 1 of failpoint put.start (store.py:7)"
     assert text == (f"the promise breaks with this step of the workload, after {place}: {words}" if words else "")
     assert is_of_inodes(text) is words.startswith("the inode of ")
+
+
+@pytest.mark.parametrize(
+    ("operations", "at"),
+    [
+        ([Note(b"attempt 0"), WRITE], None),
+        ([Note(b"ack 0"), WRITE], None),
+        ([Note(b"attempt 0"), WRITE, Note(b"ack 0"), Note(b"attempt 1")], 3),
+        ([WRITE, Note(b"ack:a 0"), Note(b"ack:b 1"), Flush()], 3),
+    ],
+)
+def test_acknowledged_at(operations: list[Operation], at: int | None) -> None:
+    """The last acknowledgement counts if nothing changed after it."""
+    trace = synthetic_trace(operations)
+    assert acknowledged_at(trace, CrashState(trace.finish, 0)) == at
+
+
+def test_an_acknowledgement_after_the_step() -> None:
+    """If the step is safe until the acknowledgement after it, the acknowledgement breaks the promise."""
+    trace = synthetic_trace([Note(b"attempt 0"), WRITE, Note(b"ack 0")])
+    text = step_in_words(trace, CrashState(trace.finish, 1, (), 1), {2: (LOG,)}, RUN, {}, "0")
+    assert text == (
+        "the promise breaks with the acknowledgement of 0, after this step of the workload, after the journal line attempt 0: "
+        "log, bytes 0 to 7"
+    )
 
 
 @pytest.mark.parametrize("restarted", [True, False])

@@ -70,7 +70,7 @@ def test_trial(trial: Trial, helps: bool | None, eases: bool, text: str) -> None
 
 @pytest.mark.parametrize(
     ("late", "broken", "recordings", "helps"),
-    [(False, (1, 0), 8, True), (True, (1, 0), 4, None), (False, (1, 1), 2, False)],
+    [(False, (1, 0), 8, True), (True, (1, 0), 4, None), (False, (1, 1), 2, False), (False, (9, 0), 2, True)],
 )
 def test_few_states_are_recorded_again(
     late: bool,
@@ -80,7 +80,10 @@ def test_few_states_are_recorded_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While the figures may be chance and there is time, both are recorded again, and once anyway. A refuted sync is refuted."""
+    """While the figures may be chance and there is time, both are recorded again, and once anyway. A refuted sync is refuted.
+
+    If another finding of the kind comes when there is no more time, the recordings made so far show whether the sync helps.
+    """
     made: list[Recording] = []
 
     def record(_: Any, __: Any, ___: Any, recording: Recording, *notes: int) -> Returned[Any]:
@@ -90,7 +93,7 @@ def test_few_states_are_recorded_again(
 
     def judge(_: Any, __: Any, task: JudgeShare, judged: Callable[[Judged], None]) -> None:
         few = broken[1] if task.recording.remedy else broken[0]
-        for state in range(2):
+        for state in range(max(2, *broken)):
             judged(Judged(f"{state}-none", Verdict.LOSES if state < few else Verdict.SAFE, "gone"))
 
     monkeypatch.setattr("crashmatrix.scenarios.power.explain.trials.run_recorder", record)
@@ -102,6 +105,10 @@ def test_few_states_are_recorded_again(
     trial = trials.first_that_helps(like, finding, [REMEDY], 0)
     assert trial is not None
     assert (trial.helps, len(made)) == (helps, recordings)
+    known = trials.known(replace(like, name="another"), finding, [replace(REMEDY, paths=("./",)), REMEDY])
+    assert bool(known) is (broken == (9, 0))
+    assert bool(trials.known(like, "none of this run", [REMEDY])) is bool(known)
+    assert len(made) == recordings
 
 
 def test_each_place_of_a_kill_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
