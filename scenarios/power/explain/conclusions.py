@@ -4,7 +4,8 @@ the sync helps            it is the cause, and suggested with its figures
 it eases                  it is the cause among other things, and suggested with its figures
 it may help by chance     perhaps it is the cause; suggested, with its figures
 it was refuted            the cause is not confirmed; nothing is suggested, the explanation says that it was tried. It does
-                          not say that recovery read what the disk never had, which was only supposed
+                          not say that recovery read what the disk never had, which was only supposed. If the lost changes show
+                          what is wrong without that, they are the cause
 it could not be tried     the likeliest cause; suggested, with the reason why it was not tried
 """
 
@@ -28,6 +29,8 @@ def cause_with(found: Explanation, trial: Trial | None) -> str:
         return f"among other things: {causes[trial.remedy]}"
     if trial and trial.perhaps_by_chance:
         return f"perhaps: {causes[trial.remedy]}"
+    if _refuted(trial) and found.cause.refuted[0]:
+        return found.cause.refuted[0]
     cause = found.cause.cause
     doubted = trial and (trial.helps is False or len(found.cause.suspects) > 1)
     return f"not confirmed: {cause}" if cause and doubted else cause
@@ -49,7 +52,8 @@ def sentences_with(found: Explanation, trial: Trial | None) -> tuple[str, ...]:
         return found.explanation
     supposed = any(suspect.remedy.before == BEFORE_RECOVERY for suspect in found.cause.suspects)
     facts = [each for each in found.explanation if not (supposed and each == found.cause.because)]
-    return (*facts, f"It did not help to add {trial.remedy.text}. {trial.text}")
+    known = [each for each in found.cause.refuted[1:] if each]
+    return (*facts, *known, f"It did not help to add {trial.remedy.text}. {trial.text}")
 
 
 def _refuted(trial: Trial | None) -> bool:
