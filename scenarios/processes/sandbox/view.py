@@ -10,8 +10,9 @@ The path is fixed because a program may store absolute paths: it has to find the
 image of a disk that lost power. It lies below /tmp: every machine has /tmp, and the target's /tmp is a new, empty filesystem, so
 nothing of the machine's can be in the way, and no folder has to be made on the machine itself.
 
-A folder below /tmp or /dev/shm that the target needs (its own file's, the current folder, those of ``sys.path``) stays visible
-at its path, read-only. Where that is /tmp or /dev/shm itself, its content shows through, and a private layer takes the writes.
+A folder below /tmp or /dev/shm that the target needs (its own file's, the current folder, those of ``sys.path``, those of the
+programs that a TOML file names) stays visible at its path, read-only. Where that is /tmp or /dev/shm itself, its content shows
+through, and a private layer takes the writes.
 
 The folder above the root is bound, and not the root: a program may replace or remove its root, and that must show.
 """
