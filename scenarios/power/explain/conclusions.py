@@ -6,7 +6,7 @@ it may help by chance     perhaps it is the cause; suggested, with its figures
 it was refuted            the cause is not confirmed; nothing is suggested, the explanation says that it was tried. It does
                           not say that recovery read what the disk never had, which was only supposed. If the lost changes show
                           what is wrong without that, they are the cause
-it could not be tried     the likeliest cause; suggested, with the reason why it was not tried
+it could not be tried     the likeliest cause; suggested, with the reason why it was not tried. Of a recovery, perhaps the cause
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ def cause_with(found: Explanation, trial: Trial | None) -> str:
     if _refuted(trial) and found.cause.refuted[0]:
         return found.cause.refuted[0]
     cause = found.cause.cause
-    doubted = trial and (trial.helps is False or len(found.cause.suspects) > 1)
-    return f"not confirmed: {cause}" if cause and doubted else cause
+    if cause and trial and (trial.helps is False or len(found.cause.suspects) > 1):
+        return f"not confirmed: {cause}"
+    return f"perhaps: {cause}" if _is_supposed(found) else cause
 
 
 def suggestion_with(found: Explanation, trial: Trial | None) -> str:
@@ -50,10 +51,14 @@ def sentences_with(found: Explanation, trial: Trial | None) -> tuple[str, ...]:
     """Return the explanation; one that a trial refuted says so, and what was only supposed of a recovery is left out then."""
     if trial is None or not _refuted(trial):
         return found.explanation
-    supposed = any(suspect.remedy.before == BEFORE_RECOVERY for suspect in found.cause.suspects)
-    facts = [each for each in found.explanation if not (supposed and each == found.cause.because)]
+    facts = [each for each in found.explanation if not (_is_supposed(found) and each == found.cause.because)]
     known = [each for each in found.cause.refuted[1:] if each]
     return (*facts, *known, f"It did not help to add {trial.remedy.text}. {trial.text}")
+
+
+def _is_supposed(found: Explanation) -> bool:
+    """Whether recovery is suspected only because the process was restarted, not because of what was lost."""
+    return any(suspect.remedy.before == BEFORE_RECOVERY for suspect in found.cause.suspects)
 
 
 def _refuted(trial: Trial | None) -> bool:
