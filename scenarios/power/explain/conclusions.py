@@ -6,7 +6,7 @@ it may help by chance     perhaps it is the cause; suggested, with its figures
 it was refuted            the cause is not confirmed; nothing is suggested, the explanation says that it was tried. It does
                           not say that recovery read what the disk never had, which was only supposed. If the lost changes show
                           what is wrong without that, they are the cause
-it could not be tried     the likeliest cause; suggested, with the reason why it was not tried. Of a recovery, perhaps the cause
+it could not be tried     the likeliest cause; suggested, with the reason why it was not tried. A recovery is perhaps the cause
 """
 
 from __future__ import annotations
