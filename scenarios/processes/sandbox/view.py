@@ -227,16 +227,18 @@ def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def needed_folders(further: Iterable[Path] = ()) -> tuple[Path, ...]:
-    """Return the folders that a program needs and would not see: the current one, where modules and programs are, and others."""
+    """Return the folders that a program needs and would not see: the current one, those of modules and libraries, and others."""
     program = Path(sys.executable)
     named: list[str | Path] = [sys.prefix, sys.base_prefix, program.parent, program.resolve().parent]
     with contextlib.suppress(FileNotFoundError):
         named.append(os.getcwd())  # noqa: PTH109  # a string, as the others
-    every = [str(path) for path in (*named, *_OUR_FOLDERS, *sys.path, *os.get_exec_path(), *further) if str(path)]
+    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    folders = (*named, *_OUR_FOLDERS, *sys.path, *os.get_exec_path(), *libraries, *further)
+    every = [str(path) for path in folders if str(path)]
     paths = {os.path.abspath(path) for path in every} | {os.path.realpath(path) for path in every}  # noqa: PTH100  # keeps links
     hidden = filter(_is_hidden, paths)
-    folders = (path if os.path.isdir(path) else os.path.dirname(path) for path in hidden if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
-    return _outermost(map(Path, folders))
+    shown = (path if os.path.isdir(path) else os.path.dirname(path) for path in hidden if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
+    return _outermost(map(Path, shown))
 
 
 def without_paths(text: str, *folders: Path | None) -> str:
