@@ -2,7 +2,7 @@
 
 A name is random if a part of it looks as libraries make them:
 
-    tmpk3j2h1g_, db.json.k3j2h1g_   Python's tempfile: eight of a-z, 0-9 and _
+    tmpk3j2h1g_, db.json.k3j2h1g_   Python's tempfile: eight of a-z, 0-9 and _; Mercurial's .db.json-k3j2h1g_~
     .tmpXy12Ab, db.Xy12Ab           mkstemp(3), Rust's tempfile: six letters and digits
     tmp3847562910, db-3847562910    Go's os.CreateTemp: a number of nine digits or more
     part-0-5d1c...b1e2.parquet      UUIDs; digests of eight digits or more; longer words of letters and digits
@@ -37,7 +37,8 @@ _PARTS = [
     re.compile(rf"{_AFTER}(?!00)(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{{8,}}{_ENDS}"),
     re.compile(rf"{_AFTER}[A-Za-z0-9]{{10,}}{_ENDS}"),
 ]
-_BY_PYTHON = re.compile(r"tmp[a-z0-9_]{8}")
+_BY_PYTHON = re.compile(r"tmp[a-z0-9_]{8}|\.[\w.+-]+-[a-z0-9_]{8}(?=~)")
+"""A part that is random whatever its letters: ``tempfile``'s own prefix, or Mercurial's name for what replaces a file."""
 _MIXED = re.compile(r"[0-9](?=[A-Za-z_])|[a-z](?=[A-Z])")
 _MIXED_OFTEN = 3
 _LONG = 10
@@ -180,11 +181,16 @@ def _candidates(word: str) -> list[re.Match[str]]:
     return [match for part in _PARTS for match in part.finditer(word)]
 
 
+def _is_by_python(word: str, part: re.Match[str]) -> bool:
+    found = _BY_PYTHON.match(word)
+    return found is not None and found.end() == part.end()
+
+
 def _is_random(word: str, part: re.Match[str]) -> bool:
     text = part[0]
     if text.isdigit():
         return len(text) >= 9
-    if part.re is _PARTS[0] and _BY_PYTHON.fullmatch(word[: part.end()]):
+    if part.re is _PARTS[0] and _is_by_python(word, part):
         return True
     if part.re is _PARTS[3]:
         return True

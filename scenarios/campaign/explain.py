@@ -15,10 +15,9 @@ from dataclasses import replace
 from crashmatrix.reports import Finding
 from crashmatrix.reports.temporary_names import TemporaryNames
 from crashmatrix.scenarios.experiment import Experiment, Explained
+from crashmatrix.scenarios.judging.words import NOT_CONFIRMED
 
 __all__ = ["explanation_of"]
-
-_NOT_CONFIRMED = "not confirmed: "
 
 
 def explanation_of(experiment: Experiment, known: Sequence[Finding] = ()) -> Explained:
@@ -52,7 +51,7 @@ def _as_known(finding: Finding, known: Sequence[Finding]) -> Finding:
     """Return a finding that refers to one of another experiment in the same words, if only that has a cause."""
     words = finding.id.removeprefix(finding.experiment)
     other = next((each for each in known if each.cause and each.id == f"{each.experiment}{words}"), None)
-    doubtful = not finding.cause or finding.cause.startswith(_NOT_CONFIRMED)
+    doubtful = not finding.cause or finding.cause.startswith(NOT_CONFIRMED)
     if not doubtful or finding.tested or other is None or other.experiment == finding.experiment:
         return finding
     scenarios = f"{other.count:,} scenario{'s' if other.count > 1 else ''} of {other.experiment}"

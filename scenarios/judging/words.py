@@ -16,6 +16,7 @@ from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, a
 __all__ = [
     "EVENTS_MAX",
     "HALF_DONE",
+    "NOT_CONFIRMED",
     "acknowledged",
     "advice_on",
     "besides_the_contract",
@@ -34,6 +35,9 @@ HALF_DONE = (
     "Write it under another name, sync it, and rename it once it is whole; or let recovery tell a part from the whole."
 )
 """Advice if recovery fails on a file that a crash left half written, before its item was acknowledged."""
+
+NOT_CONFIRMED = "not confirmed: "
+"""How the cause begins whose remedy did not help."""
 
 _SHOWN_CHARACTERS = 80
 

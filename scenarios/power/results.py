@@ -124,5 +124,9 @@ def restarts_in_words(made: int, places: int, missed: int) -> str:
     if not missed and made >= places:
         return ""
     others = "; a larger --budget and another --seed kill it at others" if made < places else ""
-    ended = f"; {missed:,} more times it ended before it came there, in another order of its writers" if missed else ""
+    ended = (
+        f"; {counted(missed, 'more time')} it ended before it came there, in another order of its writers"
+        if missed
+        else ""
+    )
     return f"restarts: the workload was killed at {made:,} of {places:,} places before a sync{ended}{others}"

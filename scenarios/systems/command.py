@@ -23,6 +23,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -35,7 +36,7 @@ from crashmatrix.scenarios.target.journal import Item, Journal, Promises, item_k
 from crashmatrix.scenarios.target.notes import TwiceNamed, json_value
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["CommandFailed", "CommandSystem", "command_system"]
+__all__ = ["CommandFailed", "CommandSystem", "command_system", "program_folders"]
 
 _FAILPOINTS_FILE = "failpoints.json"
 _START_PART = 0.8
@@ -60,6 +61,27 @@ def command_system(path: Path) -> type[CommandSystem]:
     if spec.verify:
         attributes["verify"] = CommandSystem.run_verify
     return type(path.stem, (CommandSystem,), {"__doc__": f"The system of {path}.", "spec": spec, **attributes})
+
+
+def program_folders(path: Path) -> tuple[Path, ...]:
+    """Return where a TOML file's commands find their programs and libraries, as it says; empty if it cannot be read.
+
+    These are the folders of programs that are named by their absolute paths, and those in variables like PATH, PYTHONPATH and
+    LD_LIBRARY_PATH.
+    """
+    try:
+        return _program_folders(path, path.stat().st_mtime_ns)
+    except (OSError, UsageError):  # Loading it will say so.
+        return ()
+
+
+@lru_cache
+def _program_folders(path: Path, _changed_ns: int) -> tuple[Path, ...]:
+    spec = read_spec(path)
+    programs = [Path(command[0]).parent for name in COMMANDS if (command := getattr(spec, name))]
+    listed = [value.split(os.pathsep) for name, value in spec.environment.items() if name.endswith("PATH")]
+    found = [*programs, *(Path(folder) for folders in listed for folder in folders)]
+    return tuple(dict.fromkeys(folder for folder in found if folder.is_absolute()))
 
 
 class CommandSystem(SystemUnderTest):

@@ -99,7 +99,18 @@ class Target:
     def view(self, folder: Path | None = None, notes: Path | None = None) -> View:
         """Return what a process of the target sees of the machine's files, if ``folder`` holds its folder under test."""
         workspace = (Path(self.workspace),) if self.workspace else ()
-        return View(folder, notes, needed_folders([Path(self.place)] if self.place else ()), workspace)
+        return View(folder, notes, needed_folders(self._needed()), workspace)
+
+    def _needed(self) -> list[Path]:
+        """The file that the system lives in, and the folders of its programs, if it names any."""
+        if self.place is None:
+            return []
+        file = Path(self.place)
+        if file.suffix != ".toml":
+            return [file]
+        from crashmatrix.scenarios.systems.command import program_folders  # as `load`
+
+        return [file, *program_folders(file)]
 
     @property
     def file(self) -> Path | None:

@@ -17,6 +17,7 @@ from crashmatrix.reports.temporary_names import TemporaryNames, as_pattern, pair
         ("wal/tmp0qpowh5k", "wal/tmp*"),
         ("tmp0qpowh5k.json", "tmp*.json"),
         ("db.json.k3j2h1g_", "db.json.*"),
+        (".hg/store/.phaseroots-hlyldkvx~", ".hg/store/.phaseroots-*~"),
         (".tmpXy12Ab", ".tmp*"),
         ("db.aBcDeF", "db.*"),
         ("db-3847562910.tmp", "db-*.tmp"),

@@ -21,9 +21,8 @@ from dataclasses import dataclass, replace
 from crashmatrix.reports import Finding, ScenarioResult
 from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.judging import second_life
-from crashmatrix.scenarios.judging.words import counted
+from crashmatrix.scenarios.judging.words import NOT_CONFIRMED, counted
 from crashmatrix.scenarios.power.explain.causes import Suspect
-from crashmatrix.scenarios.power.explain.conclusions import NOT_CONFIRMED
 from crashmatrix.scenarios.power.explain.explain import Explanation
 from crashmatrix.scenarios.power.explain.trials import Trial
 from crashmatrix.scenarios.power.results import circumstances

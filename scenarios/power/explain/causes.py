@@ -61,6 +61,7 @@ _GROWN = (
     "A power cut can keep the new size of a file and lose its new bytes, so recovery must be able to tell a record from zeros: "
     "by a checksum, for example. A file that is whole from the start can be written under another name, synced, and renamed."
 )
+_ANY_PART = "A power cut can keep any part of what was not durable, so recovery must cope with each."
 SIZE_FIRST = (
     "The filesystem's journal can make the new size of a file durable before any bytes. Where a file grew, the new bytes read as "
     "zeros then, and recovery must be able to tell a record from zeros: by a checksum, for example. Where a file shrank, "
@@ -82,7 +83,8 @@ class Cause:
     """Why, as far as the lost changes say: in one line, and in a sentence more; both may be empty.
 
     ``suspects`` are the syncs whose lack may be to blame, the likeliest first; ``together`` is all of them and those of what the
-    crash spared, if there is such; ``otherwise`` is the cause if none is to blame.
+    crash spared, if there is such; ``otherwise`` is the cause if none is to blame. ``refuted`` is what is known, in a line and a
+    sentence, if a trial shows that none of them helps.
     """
 
     cause: str = ""
@@ -90,6 +92,7 @@ class Cause:
     suspects: tuple[Suspect, ...] = ()
     together: Suspect | None = None
     otherwise: str = ""
+    refuted: tuple[str, str] = ("", "")
 
     @property
     def every(self) -> tuple[Suspect, ...]:
@@ -197,14 +200,32 @@ def _grown(named: Named) -> str:
     return f"{named.path} grew without its content: {in_words([named])[0]}, were lost and read as zeros"
 
 
-def cause_of_restart() -> Cause:
-    """The cause of what shows only if the process was killed and restarted before the power failed."""
+def cause_of_restart(
+    missing: Sequence[Missing] = (), unsynced: Sequence[Missing] = (), survived: Sequence[Missing] = ()
+) -> Cause:
+    """The cause of what shows only if the process was killed and restarted before the power failed.
+
+    The changes are those of `cause_of`, as far as they are known, if none of those lost had been acknowledged. They say what is
+    wrong if recovery is not to blame: it cannot cope with a part of them.
+    """
     cause = "recovery built upon what only the page cache had"
     because = (
         "The process was killed and restarted before the power failed: recovery then read from the page cache what had never "
         "reached the disk."
     )
-    return Cause(cause, because, (Suspect(cause, Remedy(BEFORE_RECOVERY, ("*",))),))
+    plain = _part_of(missing, unsynced, survived) if missing else Cause()
+    return Cause(
+        cause, because, (Suspect(cause, Remedy(BEFORE_RECOVERY, ("*",))),), refuted=(plain.cause, plain.because)
+    )
+
+
+def _part_of(missing: Sequence[Missing], unsynced: Sequence[Missing], survived: Sequence[Missing]) -> Cause:
+    """The cause if only a part of some changes is there; none if a sync may be missing, since that was not tried."""
+    if survived or _grew(missing, unsynced):
+        found = _disorder(missing, unsynced, survived, ())
+        return found if not found.suspects else Cause(found.otherwise, _GROWN if found.otherwise else "")
+    lost = "; ".join(in_words(each.named for each in missing)[:_WORDS_MAX])
+    return Cause(f"the promise breaks if only the changes before this one are there: {lost}", _ANY_PART)
 
 
 def _disorder(

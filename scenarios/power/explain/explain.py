@@ -253,7 +253,10 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
         return Cause(*second_recovery.CAUSE)
     line, item = crash.last_acknowledged
     line -= len(crash.recording.before)
-    cause = cause_of_restart()
+    known = loss.missing and not any(each.lines < line for each in loss.missing)
+    cause = (
+        cause_of_restart(loss.missing, loss.unsynced, loss.survived) if known and loss.missing else cause_of_restart()
+    )
     # After a restart, either what recovery itself wrote is lost, or what it had read.
     if not crash.recording.killed or (loss.gone and min(loss.gone) >= restarted_at(crash.trace)):
         loses = crash.judged.verdict in (Verdict.LOSES, Verdict.HOLE)

@@ -182,6 +182,7 @@ def loss_of(trace: Trace, state: CrashState, calls: Recording | None) -> Loss:
         gone = tuple(at for index, at in enumerate(pending) if not state.kept >> index & 1)
         known = gone or state.tears or (lost and lost.missing)
         later = () if known else _later(trace, state.cut, images)
+    beyond = {} if on_disk else _beyond_size(trace, state, names)
     return Loss(
         on_disk=on_disk,
         names=names,
@@ -190,10 +191,10 @@ def loss_of(trace: Trace, state: CrashState, calls: Recording | None) -> Loss:
         pending=len(pending),
         missing=None if lost is None else lost.missing,
         unsynced=lost.unsynced if lost else (),
-        survived=lost.survived if lost else (),
+        survived=tuple(each for each in lost.survived if each.at not in beyond) if lost else (),
         later=later,
         on_the_disk=_reached(trace, state, names, called, lost.missing) if called and lost else (),
-        beyond_size=() if on_disk else _beyond_size(trace, state, names),
+        beyond_size=tuple(named for each in beyond.values() for named in each),
         called_to=lost.cut if lost else 0,
     )
 
@@ -252,8 +253,10 @@ def _overlaid(parts: Sequence[tuple[int, bytes]], start: int, length: int) -> by
     return bytes(found) if all(known) else None
 
 
-def _beyond_size(trace: Trace, state: CrashState, names: Mapping[int, tuple[Named, ...]]) -> tuple[Named, ...]:
-    """Changes on `posix` that the crash kept, of files whose size it took, and that the files do not have."""
+def _beyond_size(
+    trace: Trace, state: CrashState, names: Mapping[int, tuple[Named, ...]]
+) -> dict[int, tuple[Named, ...]]:
+    """Changes on `posix` that the crash kept, of files whose size it took, and that the files do not have; by position."""
     taken, operations = _taken(trace, state), trace.operations
     shrunk = {
         change.inode: at
@@ -261,9 +264,9 @@ def _beyond_size(trace: Trace, state: CrashState, names: Mapping[int, tuple[Name
         if at in taken and isinstance(change := operations[at], Size)
     }
     if not shrunk:
-        return ()
+        return {}
     contents = {node.inode: content for _, node, content in Trees(trace).of(state).entries}
-    found: list[Named] = []
+    found: dict[int, tuple[Named, ...]] = {}
     for at in range(min(shrunk.values()), state.cut):
         change = operations[at]
         if (
@@ -272,9 +275,11 @@ def _beyond_size(trace: Trace, state: CrashState, names: Mapping[int, tuple[Name
             and at > shrunk.get(change.inode, at)
             and change.inode in contents
         ):
-            left = contents[change.inode].read(change.offset, len(change.data))
-            found += names.get(at, ()) if left != change.data and not any(left) else ()
-    return tuple(found)
+            content = contents[change.inode]
+            left = content.read(change.offset, len(change.data))
+            if change.offset >= content.size or (left != change.data and not any(left)):  # It may have written zeros.
+                found[at] = names.get(at, ())
+    return found
 
 
 def _later(trace: Trace, cut: int, images: CrashImages) -> tuple[Named, ...]:

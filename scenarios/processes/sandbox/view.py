@@ -10,8 +10,9 @@ The path is fixed because a program may store absolute paths: it has to find the
 image of a disk that lost power. It lies below /tmp: every machine has /tmp, and the target's /tmp is a new, empty filesystem, so
 nothing of the machine's can be in the way, and no folder has to be made on the machine itself.
 
-A folder below /tmp or /dev/shm that the target needs (its own file's, the current folder, those of ``sys.path``) stays visible
-at its path, read-only. Where that is /tmp or /dev/shm itself, its content shows through, and a private layer takes the writes.
+A folder below /tmp or /dev/shm that the target needs (its own file's, the current folder, those of ``sys.path``, those of the
+programs that a TOML file names) stays visible at its path, read-only. Where that is /tmp or /dev/shm itself, its content shows
+through, and a private layer takes the writes.
 
 The folder above the root is bound, and not the root: a program may replace or remove its root, and that must show.
 """
@@ -226,16 +227,18 @@ def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def needed_folders(further: Iterable[Path] = ()) -> tuple[Path, ...]:
-    """Return the folders that a program needs and would not see: the current one, where modules and programs are, and others."""
+    """Return the folders that a program needs and would not see: the current one, those of modules and libraries, and others."""
     program = Path(sys.executable)
     named: list[str | Path] = [sys.prefix, sys.base_prefix, program.parent, program.resolve().parent]
     with contextlib.suppress(FileNotFoundError):
         named.append(os.getcwd())  # noqa: PTH109  # a string, as the others
-    every = [str(path) for path in (*named, *_OUR_FOLDERS, *sys.path, *os.get_exec_path(), *further) if str(path)]
+    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    folders = (*named, *_OUR_FOLDERS, *sys.path, *os.get_exec_path(), *libraries, *further)
+    every = [str(path) for path in folders if str(path)]
     paths = {os.path.abspath(path) for path in every} | {os.path.realpath(path) for path in every}  # noqa: PTH100  # keeps links
     hidden = filter(_is_hidden, paths)
-    folders = (path if os.path.isdir(path) else os.path.dirname(path) for path in hidden if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
-    return _outermost(map(Path, folders))
+    shown = (path if os.path.isdir(path) else os.path.dirname(path) for path in hidden if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
+    return _outermost(map(Path, shown))
 
 
 def without_paths(text: str, *folders: Path | None) -> str:

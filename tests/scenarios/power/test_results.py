@@ -117,7 +117,7 @@ def test_coverage_in_words(accounts: list[tuple[int, bool]], words: str) -> None
         ),
         (
             (3, 3, 1),
-            "restarts: the workload was killed at 3 of 3 places before a sync; 1 more times it ended before it came",
+            "restarts: the workload was killed at 3 of 3 places before a sync; 1 more time it ended before it came",
         ),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError
 from crashmatrix.scenarios.kill.profile import prepare
-from crashmatrix.scenarios.systems.loading import load
+from crashmatrix.scenarios.systems.command import program_folders
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 from tests import ROOT
@@ -315,3 +317,23 @@ def test_a_command_that_goes_on(resume: str, words: str, tmp_path: Path) -> None
         experiment.run()
     wrong = [result.explanation for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
     assert any(text.startswith(words) for text in wrong) if words else not wrong, {*wrong}
+
+
+def test_programs_below_tmp_are_seen(tmp_path: Path) -> None:
+    """A program's folder, and those of PATH and its like, stay visible in the target's own /tmp; other variables show nothing."""
+    target = tmp_path / "store.toml"
+    with tempfile.TemporaryDirectory(dir="/tmp") as tools:
+        bin_folder, library, home = (Path(tools) / name for name in ("bin", "lib", "home"))
+        for folder in (bin_folder, library, home):
+            folder.mkdir()
+        target.write_text(
+            f'workload = "{bin_folder}/tool {{root}}"\nrecover = "cat"\n'
+            f'[environment]\nPYTHONPATH = "{library}:/usr/lib:relative"\nHOME = "{home}"\n'
+        )
+        assert program_folders(target) == (bin_folder, library, Path("/usr/lib"))
+        visible = Target(str(target)).view().visible
+        assert {bin_folder, library} <= {*visible}
+        assert home not in visible
+    target.write_text("workload = 1")
+    os.utime(target, (1, 1))
+    assert program_folders(target) == program_folders(tmp_path / "none.toml") == ()

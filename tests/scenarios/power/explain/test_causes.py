@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -215,6 +216,26 @@ def test_cause_of_restart() -> None:
     """Recovery believed the page cache; to sync everything before it is the remedy to try."""
     (suspect,) = cause_of_restart().suspects
     assert suspect.remedy == Remedy(BEFORE_RECOVERY, ("*",))
+
+
+@pytest.mark.parametrize(
+    ("lost", "survived", "known"),
+    [
+        ([], [], ""),
+        ([(1, data("log"))], [], "the promise breaks if only the changes before this one are there: log, bytes 0 to 7"),
+        ([(1, size("log"))], [(1, data("log"))], "later changes survived without this one: log, its size: 8 bytes"),
+        ([(1, data("log"))], [(1, data("index"))], ""),
+    ],
+    ids=["not known", "nothing came after it", "later changes of the file", "a sync may be missing, and was not tried"],
+)
+def test_what_is_known_if_recovery_is_not_to_blame(
+    lost: list[tuple[int, Named]], survived: list[tuple[int, Named]], known: str
+) -> None:
+    """The lost changes say what recovery cannot cope with, unless a sync that was not tried may be missing."""
+    gone, kept = missing(*lost), [replace(each, at=each.at + 9) for each in missing(*survived)]
+    cause = cause_of_restart(gone, [*gone, *kept], kept)
+    assert cause.refuted[0] == known
+    assert bool(cause.refuted[1]) == bool(known)
 
 
 REMOVED = names(".", "log removed")

@@ -59,3 +59,11 @@ def test_a_supposition_about_recovery_is_dropped() -> None:
     assert sentences_with(found, helps) == sentences_with(found, None) == ("Where.", cause.because)
     assert sentences_with(found, refuted) == ("Where.", f"It did not help to add {suspect.remedy.text}. {refuted.text}")
     assert cause_with(found, refuted) == f"not confirmed: {cause.cause}"
+    untried = Trial(suspect.remedy, 0, 4, 89, 4, 89)
+    assert cause_with(found, helps) == cause.cause
+    assert cause_with(found, None) == cause_with(found, untried) == f"perhaps: {cause.cause}"
+    known = replace(cause, refuted=("a torn write", "Recovery must cope."))
+    found = Explanation("5-none", 1, ("Where.", cause.because), known, (), (), 0)
+    assert cause_with(found, refuted) == "a torn write"
+    assert cause_with(found, helps) == cause.cause
+    assert sentences_with(found, refuted)[:2] == ("Where.", "Recovery must cope.")

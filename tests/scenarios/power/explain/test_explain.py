@@ -97,6 +97,14 @@ def test_a_step_that_is_half_done(verdict: Verdict, named: Named, cut: int, *, a
     assert (cause_in(found, replace(NOTHING, names={2: (named,)}), {}).because == HALF_DONE) is advised
 
 
+@pytest.mark.parametrize(("lines", "known"), [(2, True), (1, False)], ids=["in flight", "acknowledged"])
+def test_what_is_known_of_a_restart_if_recovery_is_not_to_blame(lines: int, known: bool) -> None:
+    """The lost changes, if none of them had been acknowledged."""
+    lost = Missing(2, lines, LOG)
+    found = cause_in(crash(RESTART), replace(NOTHING, missing=(lost,), unsynced=(lost,)), {})
+    assert (found.cause, bool(found.refuted[0])) == (RESTARTED, known)
+
+
 def test_lines_of_an_earlier_recording_are_not_owed_by_this_one() -> None:
     """In a recovery, journal lines from before it count for its acknowledgements, not for its changes."""
     assert crash(RECOVERY).last_acknowledged == (4, "0")

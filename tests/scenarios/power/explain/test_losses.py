@@ -149,3 +149,15 @@ def test_bytes_that_are_lost_with_the_size(kept: int, lost: tuple[str, ...]) -> 
     trace = posix_trace(*made(b"log"), Sync(LOG_INODE), Sync(ROOT), *written(b"0\n"), *written(b"1\n", 2))
     loss = in_child(lambda: loss_of(trace, CrashState(trace.finish, kept, (), 4), None))
     assert tuple(in_words(loss.beyond_size)) == lost
+    zeros = posix_trace(*made(b"log"), Sync(LOG_INODE), Sync(ROOT), *written(b"\0\0"))
+    loss = in_child(lambda: loss_of(zeros, CrashState(zeros.finish, 0b10, (), 2), None))
+    assert (tuple(in_words(loss.beyond_size)), loss.survived) == (("log, bytes 0 to 1",), ())
+
+
+def test_bytes_that_are_lost_with_the_size_did_not_survive() -> None:
+    """Later changes of the file are said to have survived only if it has them."""
+    trace = posix_trace(*made(b"log"), Sync(LOG_INODE), Sync(ROOT), *written(b"0\n"), *written(b"1\n", 2))
+    loss = in_child(lambda: loss_of(trace, CrashState(trace.finish, 0b1110, (), 4), None))
+    gone = {each.named for each in loss.survived} & set(loss.beyond_size)
+    assert not gone
+    assert len(loss.survived) == 2

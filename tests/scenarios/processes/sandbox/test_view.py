@@ -135,12 +135,15 @@ def test_messages_name_no_path() -> None:
 
 def test_needed_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what a private filesystem would hide, and the outermost of nested folders; what does not exist is left out."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "file").touch()
+    (tmp_path / "here" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "inner" / "file").touch()
+    (tmp_path / "libraries").mkdir()
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path / 'libraries'}:/usr/lib:")
+    tmp_path /= "here"
     further = [tmp_path / "inner" / "file", tmp_path / "not-there", Path("/usr/bin")]
     found = needed_folders(further)
-    assert tmp_path in found
+    assert {tmp_path, tmp_path.with_name("libraries")} <= {*found}
     assert not {tmp_path / "inner", tmp_path / "not-there", Path("/usr/bin")} & set(found)
 
 
