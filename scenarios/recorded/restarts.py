@@ -1,9 +1,9 @@
 """Restarts: where a workload is killed before it is started again, with the page cache still full.
 
-Recovery then reads data that need not be on the disk, and only the power cut that follows shows whether it built upon such data.
-So the workload is killed right before a sync, when some data is in memory only. A system with many failpoints has a failpoint
-there, whose hit is a note on the recorded disk. Any other system, in any language, is held at its system calls
-(`system_calls`) and killed right before a call that syncs.
+Recovery then reads data that need not be on the disk, and only a power cut shows whether it built upon that. So the workload is
+killed right before a sync, when some data is in memory only. A system with many failpoints has one there, whose hit is a note
+on the recorded disk. Any other system, in any language, is held at its system calls (`system_calls`) and killed right before a
+call that syncs; if it makes none, right before a line of its journal.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.saying import Saying
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal
-from crashmatrix.scenarios.target.notes import KILLED, AttemptNote, HitNote, parse
+from crashmatrix.scenarios.target.notes import KILLED, AckNote, AttemptNote, HitNote, parse
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
+    "BEFORE_LINE",
     "CallPlace",
     "Countdown",
     "KillPoint",
@@ -44,17 +45,22 @@ __all__ = [
 ]
 
 _KILLED = Note(KILLED.encoded())
+BEFORE_LINE = -1
 _SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
 
 
 @dataclass(frozen=True)
 class KillPoint:
-    """A place to kill: at a workload's note, counted from 1; or, after some journal lines, before the ``sync``-th sync call."""
+    """A place to kill: at a workload's note, counted from 1; or, after some journal lines, before the ``sync``-th sync call.
+
+    If ``sync`` is `BEFORE_LINE`, it is before a journal line, counted from 1."""
 
     note: int
     sync: int = 0
 
     def __str__(self) -> str:
+        if self.sync == BEFORE_LINE:
+            return f"before line {self.note} of the journal"
         return f"before sync {self.sync} after line {self.note} of the journal" if self.sync else f"at note {self.note}"
 
     @classmethod
@@ -91,8 +97,7 @@ Places = dict[str, tuple[KillPoint, ...]]
 
 def kill_points_at_notes(trace: Trace) -> Places:
     """The places of a recording: each note that a flush follows before the next note, by what the note is about."""
-    found: Places = {}
-    number, about = 0, ""
+    found, number, about = Places(), 0, ""
     for operation in trace.operations[trace.start : trace.finish]:
         if isinstance(operation, Note):
             note = parse(operation.text)
@@ -107,17 +112,27 @@ def kill_points_at_notes(trace: Trace) -> Places:
 def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Places:
     """Run the workload to its end in an ordinary, prepared folder; return the places by system call and number after a line.
 
+    A workload that makes no such call may still store durably, by O_DSYNC or sync(2): then they are those before journal lines.
     Raises OSError where `seccomp.lacking` says so.
     """
-    system = target.make()
-    found: Places = {}
+    system, found = target.make(), Places()
 
     def see(line: int, sync: int, name: str, _: ProcessTree) -> None:
         sort = f"{name} {sync}"
         found[sort] = (*found.get(sort, ()), KillPoint(line, sync))
 
-    status = _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, is_sync, see)
-    return {} if status else found
+    if _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, is_sync, see):
+        return {}
+    return found or _places_at_lines(journal.read_bytes())  # As the target left it, in a job of its own.
+
+
+def _places_at_lines(journal: bytes) -> Places:
+    found = Places()
+    for number, line in enumerate(journal.splitlines(), 1):
+        if isinstance(note := parse(line), AttemptNote | AckNote):
+            sort = note.kind.decode()
+            found[sort] = (*found.get(sort, ()), KillPoint(number, BEFORE_LINE))
+    return found
 
 
 def places_amid_items(_: Channel, target: Target, root: Path, journal: Path) -> list[CallPlace]:
@@ -153,10 +168,7 @@ def run_until(place: CallPlace, system: SystemUnderTest, root: Path, journal: Pa
 def nudged_before_syncs(machine: Machine, workload: Callable[[], None]) -> None:
     """Run the workload to its end, and perhaps have the kernel write something before each of its sync calls.
 
-    A program's lines of the journal come before the writes of an item, or after their sync. So a nudge at these never falls
-    between a write and the sync after it, as the journal's commit for another process may.
-
-    Raises UsageError: it ended with an error.
+    A nudge at a journal line never falls between a write and its sync, as a commit for another process may. Raises UsageError.
     """
     with Saying(workload) as saying:
         if status := _at_calls(saying, machine.root, machine.notes, is_sync, lambda *_: machine.nudge()):
@@ -184,8 +196,7 @@ def until_killed(
     place or later.
 
     Args:
-        noting: the workload, with failpoints' hits as notes, each of which is counted before it is written; the note of the
-            place is written by `Countdown.end`.
+        noting: the workload, with failpoints' hits as notes, each counted before it is written; `Countdown.end` writes the last.
         workload: the workload alone.
         before: called before each call of the workload alone, while its thread waits.
 
@@ -193,8 +204,9 @@ def until_killed(
     """
     if place.sync:
         kill = partial(
-            _kill_at, root=machine.root, journal=machine.notes, counts=is_sync,
-            there=lambda line, sync, _: (line, sync) >= place.numbers, before=before,
+            _kill_at, root=machine.root, journal=machine.notes, before=before,
+            counts=is_sync if place.sync > 0 else JOURNAL_LINE.__eq__,
+            there=lambda line, sync, _: (line, sync) >= place.numbers,
         )  # fmt: skip
         return _is_killed(machine, workload, kill)
     with closing(Countdown(place.note)) as countdown:
@@ -203,8 +215,7 @@ def until_killed(
 
 def _is_killed(machine: Machine, workload: Callable[[], None], kill: Callable[[Callable[[], None]], int]) -> bool:
     with Saying(workload) as saying:
-        status = kill(saying)
-        if status == -signal.SIGKILL:
+        if (status := kill(saying)) == -signal.SIGKILL:
             os.write(machine.descriptor, _KILLED.text + b"\n")
         elif status:
             raise saying.failed("the workload", status)
@@ -260,12 +271,12 @@ def _kill_when_over(workload: Callable[[], None], countdown: Countdown) -> int:
         return tree.wait()
 
 
-class _Killed(Exception):
-    pass
-
-
 def _changes(name: str) -> bool:
     return name.startswith(PREFIX)
+
+
+class _Killed(Exception):
+    pass
 
 
 def _kill_at(
@@ -312,8 +323,8 @@ def _at_calls(
             before(name, tree)
         if name == JOURNAL_LINE:
             lines, calls = lines + 1, 0
-        elif counts(name):
-            calls += 1
+        if counts(name):
+            calls += name != JOURNAL_LINE
             see(lines, calls, name, tree)
 
     return run_watched(workload, root=root, journal=journal, failpoints=(), at=at)

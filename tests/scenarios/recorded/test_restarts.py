@@ -17,7 +17,7 @@ from crashmatrix.scenarios.power.schedule import Recordings, run_recorder
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.recorded.recording import Recording, record_run
 from crashmatrix.scenarios.recorded.remedies import BEFORE_ACK, Remedy, syncs_made
-from crashmatrix.scenarios.recorded.restarts import KillPoint, nudged_before_syncs, restarted_at
+from crashmatrix.scenarios.recorded.restarts import BEFORE_LINE, KillPoint, nudged_before_syncs, restarted_at
 
 TOYS = "tests.scenarios.toy_systems"
 SHELL = """
@@ -30,6 +30,13 @@ for i in 1 2 3; do
 done''']
 recover = ["sh", "-c", 'cat "$CRASHMATRIX_ROOT/data" || true']
 """
+WITHOUT_SYNC_CALLS = SHELL.replace(
+    """    echo $i >> "$CRASHMATRIX_ROOT/data"
+    sync "$CRASHMATRIX_ROOT/data"
+""",
+    """    echo $i | dd of="$CRASHMATRIX_ROOT/data" oflag=append,dsync conv=notrunc status=none
+""",
+)
 
 
 pytestmark = [pytest.mark.usefixtures("fuse"), pytest.mark.experiment]
@@ -45,6 +52,7 @@ def test_places() -> None:
     """A kill point prints in words, and can be made again from its numbers."""
     assert str(KillPoint(7)) == "at note 7"
     assert str(KillPoint(0, 2)) == "before sync 2 after line 0 of the journal"
+    assert str(KillPoint(4, BEFORE_LINE)) == "before line 4 of the journal"
     assert KillPoint.of(KillPoint(0, 2).numbers) == KillPoint(0, 2)
     assert KillPoint.of(()) is None
 
@@ -129,6 +137,21 @@ def test_places_of_a_system_with_few_failpoints(store: str, tmp_path: Path) -> N
     assert len(places) == len(set(places)) == 12
     assert {place.sync for place in places[:2]} == {1, 2}
     assert {place.note for place in places} == {1, 3, 5, 7, 9, 11}
+
+
+def test_places_of_a_program_without_sync_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens files so that each write is durable, and is killed before the lines of its journal, which it writes itself."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shell.toml").write_text(WITHOUT_SYNC_CALLS)
+    with recordings("shell.toml", tmp_path / "report") as making:
+        places = making.places_in(making.record("posix", "none"))
+        assert set(places) == {KillPoint(line, BEFORE_LINE) for line in range(1, 7)}
+        for place in (KillPoint(4, BEFORE_LINE), KillPoint(5, BEFORE_LINE)):
+            recording = making.record("posix", f"restart{place.note}", place)
+            assert (recording.killed, recording.problem) == (place, "")
+            trace = load_trace(recording.trace)
+            lines = [note for note in trace.operations[: restarted_at(trace)] if isinstance(note, Note)]
+            assert len([line for line in lines if line.text.startswith((b"attempt", b"ack"))]) == place.note - 1
 
 
 def test_places_of_a_system_full_of_failpoints(tmp_path: Path) -> None:
