@@ -51,7 +51,8 @@ def circumstances(recording: Recording, explanation: str) -> str:
     if explanation and recording.of:
         return f"power went again during the recovery from {recording.of[1]}: {explanation}"
     if explanation and recording.killed:
-        return f"the process was killed {recording.killed} and restarted, then the power went: {explanation}"
+        then = "" if recording.problem else ", then the power went"
+        return f"the process was killed {recording.killed} and restarted{then}: {explanation}"
     return explanation
 
 

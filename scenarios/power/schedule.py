@@ -130,7 +130,8 @@ class Recordings:
         result = run_recorder(self._jobs, power_record.record_run, self._target, recording)
         if killed and isinstance(result, Raised):
             # The power is not to blame: whether recovery may fail after a kill is for the kill experiment to say.
-            return replace(recording, problem=f"killed {killed} and restarted, it could not go on: {result.message}")
+            said = result.message.removesuffix("; fix the workload")
+            return replace(recording, problem=f"it could not go on: {said}; for --experiments kill to judge")
         if isinstance(result, Raised) and result.is_a(UsageError):
             raise TargetFails(result.message)
         if not isinstance(result, Returned):

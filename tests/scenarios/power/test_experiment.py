@@ -193,7 +193,7 @@ def test_recovery_that_fails_after_a_restart_spoils_that_recording_only(tmp_path
     experiment = run(f"{TOYS}:FailsOnceKilled", tmp_path, restarts=RESTARTS)
     unknown = [result for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN]
     assert unknown and all(
-        "~restart" in result.point and "restarted, it could not go on" in result.explanation for result in unknown
+        "~restart" in result.point and "restarted: it could not go on" in result.explanation for result in unknown
     )
     assert any(result.verdict is Verdict.SAFE for result in experiment.ordered())
 

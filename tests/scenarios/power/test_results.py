@@ -58,6 +58,10 @@ def test_what_is_not_an_id(text: str) -> None:
                 "the process was killed at note 2 and restarted, then the power went: gone",
             ),
         ),
+        (
+            replace(RECORDING, killed=KillPoint(note=2), problem="gone"), "none", True,
+            ("power:ext4~commit~0:none", 0, 0, "power-cut", "the process was killed at note 2 and restarted: gone"),
+        ),
     ],
 )  # fmt: skip
 def test_results(recording: Recording, state: str, differs: bool, expected: tuple[str, int, int, str, str]) -> None:
