@@ -169,7 +169,7 @@ class KnownRecording(msgspec.Struct):
     nudge: str = ""
     draw: Count = 1
     initial: list[Any] = []
-    killed_at: Annotated[list[Count], msgspec.Meta(max_length=2)] = []
+    killed_at: Annotated[list[Annotated[int, msgspec.Meta(ge=-1, le=2**53 - 1)]], msgspec.Meta(max_length=2)] = []
     recovery_of: Annotated[list[str], msgspec.Meta(max_length=2)] = []
     journal_before: list[str] = []
     resumed: str = ""

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 
 from crashmatrix.faults.disk import Machine, Note, load_trace
+from crashmatrix.reports.result import KnownRecording
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.schedule import Recordings, run_recorder
@@ -149,6 +151,8 @@ def test_places_of_a_program_without_sync_calls(tmp_path: Path, monkeypatch: pyt
         for place in (KillPoint(4, BEFORE_LINE), KillPoint(5, BEFORE_LINE)):
             recording = making.record("posix", f"restart{place.note}", place)
             assert (recording.killed, recording.problem) == (place, "")
+            known = msgspec.convert(recording.account(), KnownRecording)
+            assert KillPoint.of((*known.killed_at,)) == place
             trace = load_trace(recording.trace)
             lines = [note for note in trace.operations[: restarted_at(trace)] if isinstance(note, Note)]
             assert len([line for line in lines if line.text.startswith((b"attempt", b"ack"))]) == place.note - 1
