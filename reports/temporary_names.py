@@ -139,14 +139,17 @@ def _of_one_part(pairs: Mapping[str, str], theirs: Iterable[str], mine: Iterable
     """Pair paths with a random part that paths known to be pairs have: ``7b16.term`` goes with ``9c86.term`` as ``.idx`` does."""
     parts: dict[str, set[str]] = defaultdict(set)
     for path, other in pairs.items():
-        for part, another in zip(_LONG_PART.findall(path), _LONG_PART.findall(other), strict=False):
-            parts[part].add(another)
-    known = {part: others.pop() for part, others in parts.items() if len(others) == 1}
+        some, others = _LONG_PART.findall(path), _LONG_PART.findall(other)
+        if len(some) == len(others):
+            for part, another in zip(some, others, strict=True):
+                parts[part].add(another)
+    known = {part: likes.pop() for part, likes in parts.items() if len(likes) == 1}
     free, found = {*mine} - {*pairs.values()}, dict[str, str]()
     for path in theirs:
         other = _LONG_PART.sub(lambda part: known.get(part[0], part[0]), path)
         if path not in pairs and other in free:
             found[path] = other
+            free.remove(other)
     return found
 
 

@@ -71,6 +71,8 @@ class RecordingFailed(DiskError):
 class WorkloadFailed(RecordingFailed):
     """The workload raised or exited with a status other than 0, and no disk fault explains it."""
 
+    REMEDY = "fix the workload"
+
 
 class InvalidTrace(DiskError, ValueError):
     """A trace file or recorder log is damaged, of another version, or of something else."""

@@ -146,9 +146,8 @@ def record(
             _check_for(failed, filesystem)
             raise
         if (status or error) and not _may_fail(options):
-            raise WorkloadFailed(
-                f"the workload ended with status {status}: {error.strip() or 'it said nothing'}", "fix the workload"
-            )
+            said = error.strip() or "it said nothing"
+            raise WorkloadFailed(f"the workload ended with status {status}: {said}", WorkloadFailed.REMEDY)
         return _trace(image, log, filesystem, options, status, error)
 
 

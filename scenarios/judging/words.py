@@ -37,7 +37,7 @@ HALF_DONE = (
 """Advice if recovery fails on a file that a crash left half written, before its item was acknowledged."""
 
 NOT_CONFIRMED = "not confirmed: "
-"""How the cause begins whose remedy did not help."""
+"""Begins a cause whose remedy did not help."""
 
 _SHOWN_CHARACTERS = 80
 

@@ -32,6 +32,7 @@ _NO_CRASH = "the workload saw the promise broken while the system lived: no cras
 _AT_THE_START = "the promise is broken at the first crash point already, before anything was attempted"
 _KEEP = "Remove it only once recovery finds its whole content elsewhere."
 _UNREADABLE = (Verdict.CANNOT_OPEN, Verdict.CORRUPT)
+_RIGHT_AFTER, _WITH_ACKNOWLEDGEMENT = "a crash right after ", "the promise breaks with the acknowledgement of "
 _TAKEN = "Before recovery wrote to any file that it found, it took away what had changed since the attempt."
 _NOT_PREPARED = "Have the workload store what `prepare` stores: then it is crashed at each step of that, too."
 
@@ -66,7 +67,8 @@ class KillExplainer:
             f"Then: {example.explanation}.",
         ]
         cause, because, suggestion, lost = self._cause(path, before, state, example)
-        if earlier := self._earlier(path, found.finding.id):
+        step_is_blamed = not cause or cause.startswith((_RIGHT_AFTER, _WITH_ACKNOWLEDGEMENT))
+        if step_is_blamed and (earlier := self._earlier(path, found.finding.id)):
             cause, because, suggestion, lost = earlier
         return replace(
             found.finding,
@@ -80,7 +82,10 @@ class KillExplainer:
         )
 
     def _earlier(self, path: CrashPath, finding: str) -> tuple[str, str, str, tuple[str, ...]] | None:
-        """The cause, as `_cause` returns it, where every crash since an earlier one breaks a promise, in other words at first."""
+        """The cause, as `_cause` returns it, of the first crash from which on up to this one no crash is safe.
+
+        None if that is this one, or the same finding.
+        """
         results = self._experiment.results
         at = self._first.index(path) if len(path) == 1 else 0
         first = at
@@ -93,8 +98,8 @@ class KillExplainer:
             earlier, self._before(earlier)[1], self._experiment.states[earlier], results[earlier]
         )
         said = (
-            f"Each crash from {self._hit(earlier[-1])} to here breaks a promise. If this stays once that is fixed, it has "
-            "another cause."
+            f"Each crash from {self._hit(earlier[-1])} to here breaks a promise. If this finding stays once that step is fixed, "
+            "it has another cause."
         )
         return (f"perhaps as after an earlier step: {cause}", said, suggestion, lost) if cause else None
 
@@ -187,8 +192,8 @@ class KillExplainer:
             suggestion = HALF_DONE
         step = "these steps" if acked else "this step"
         when = "during recovery" if len(path) > 1 else "in the workload"
-        cause = f"a crash right after {step} {when} breaks the promise: {what}"
-        taken, why = self._taken_by_recovery(path, state)
+        cause = f"{_RIGHT_AFTER}{step} {when} breaks the promise: {what}"
+        taken, why = self._taken_by_recovery(path, state, verdict)
         return cause + taken, why, suggestion or (_KEEP if taken.endswith(" removed") else ""), ()
 
     def _acknowledged(
@@ -201,9 +206,9 @@ class KillExplainer:
         item, last = shown(item_key(events[-1].item)), self._last_changes(path, state)
         if last:
             what = "; ".join(last[:_CHANGES_CAUSING])
-            cause = f"the promise breaks with the acknowledgement of {item}, after this step in the workload: {what}"
+            cause = f"{_WITH_ACKNOWLEDGEMENT}{item}, after this step in the workload: {what}"
             because = "The folder did not change from there to the acknowledgement"
-            taken, why = self._taken_by_recovery(path, state)
+            taken, why = self._taken_by_recovery(path, state, verdict)
             others = ", and it may be another writer's" if several_writers(state.promises) else ""
             because += f". {why}" if taken else f": recovery needs more than that step left{others}."
             return cause + taken, because, _KEEP if taken.endswith(" removed") else "", ()
@@ -233,14 +238,16 @@ class KillExplainer:
                 return changes
         return []
 
-    def _taken_by_recovery(self, path: CrashPath, state: CrashState) -> tuple[str, str]:
+    def _taken_by_recovery(self, path: CrashPath, state: CrashState, verdict: Verdict) -> tuple[str, str]:
         """Find the files that changed since the attempt of the item acknowledged last, and that recovery removed or cut off.
 
-        A file counts until recovery writes to any file that it found: later, the content may be elsewhere. Returns words for
-        the cause, and a sentence; both are empty if there is no such file, or if the last item was not acknowledged yet.
+        A file counts until recovery writes to any file that it found, or replaces one: from then on, the content may be
+        elsewhere. Returns words for the cause, and a sentence; both are empty if there is no such file, if the last item was not
+        acknowledged yet, or if the verdict is not that something was lost or cannot be read.
         """
         events = state.promises.events
-        if len(path) > 1 or not events or events[-1].kind != "ack":
+        lost = verdict in (Verdict.LOSES, Verdict.HOLE, *_UNREADABLE)
+        if len(path) > 1 or not lost or not events or events[-1].kind != "ack":
             return "", ""
         states, attempted = (self._experiment.states[each] for each in self._first), _attempted(state)
         begun = next(each for each in states if len(each.promises.events) >= attempted)
@@ -249,11 +256,13 @@ class KillExplainer:
         trees = [state.tree, *(snapshot.tree for snapshot in self._passed(path))]
         for before, after in pairwise(trees):
             changes = changes_between(before, after)
+            if any(
+                each == f"{name} written" or each.endswith(f" becomes {name}") for each in changes for name in found
+            ):
+                break  # In which order these came is not known.
             taken += [
                 each for each in changes if is_loss(each) and any(each.startswith(f"{name} ") for name in changed)
             ]
-            if any(each == f"{name} written" for each in changes for name in found):
-                break
         taken.sort(key=lambda each: each.endswith(" removed"))
         return (f"; and this one in recovery: {'; '.join(taken[:_CHANGES_SHOWN])}", _TAKEN) if taken else ("", "")
 

@@ -121,7 +121,7 @@ def checks_in_words(passed: Iterable[Check], accounts: Sequence[Mapping[str, Any
 
 
 def restarts_in_words(made: int, places: int, missed: int) -> str:
-    """Say at how many places before a sync the workload was killed, if not at all; ``missed`` kills came to nothing."""
+    """Say at how many places (see `restarts`) the workload was killed, if not at all; ``missed`` kills came to nothing."""
     if not missed and made >= places:
         return ""
     others = "; a larger --budget and another --seed kill it at others" if made < places else ""
@@ -130,4 +130,4 @@ def restarts_in_words(made: int, places: int, missed: int) -> str:
         if missed
         else ""
     )
-    return f"restarts: the workload was killed at {made:,} of {places:,} places before a sync{ended}{others}"
+    return f"restarts: the workload was killed at {made:,} of {places:,} places{ended}{others}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, TypeVarTuple
 
+from crashmatrix.faults.disk.errors import WorkloadFailed
 from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.errors import EnvironmentLacks, TargetFails, UsageError
 from crashmatrix.scenarios.judging import worker as work
@@ -130,8 +131,10 @@ class Recordings:
         result = run_recorder(self._jobs, power_record.record_run, self._target, recording)
         if killed and isinstance(result, Raised):
             # The power is not to blame: whether recovery may fail after a kill is for the kill experiment to say.
-            said = result.message.removesuffix("; fix the workload")
-            return replace(recording, problem=f"it could not go on: {said}; for --experiments kill to judge")
+            said = result.message.removesuffix(f"; {WorkloadFailed.REMEDY}")  # Here the workload need not be at fault.
+            return replace(
+                recording, problem=f"it could not go on: {said}. --experiments kill judges what a kill leaves"
+            )
         if isinstance(result, Raised) and result.is_a(UsageError):
             raise TargetFails(result.message)
         if not isinstance(result, Returned):

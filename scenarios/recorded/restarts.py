@@ -51,9 +51,8 @@ _SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
 
 @dataclass(frozen=True)
 class KillPoint:
-    """A place to kill: at a workload's note, counted from 1; or, after some journal lines, before the ``sync``-th sync call.
-
-    If ``sync`` is `BEFORE_LINE`, it is before a journal line, counted from 1."""
+    """A place to kill: at a workload's note, counted from 1; or, after some journal lines, before the ``sync``-th sync call; or
+    right before a line of the journal (``sync`` is `BEFORE_LINE`)."""
 
     note: int
     sync: int = 0
@@ -123,7 +122,7 @@ def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Pl
 
     if _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, is_sync, see):
         return {}
-    return found or _places_at_lines(journal.read_bytes())  # As the target left it, in a job of its own.
+    return found or _places_at_lines(journal.read_bytes())  # The target may have left anything there; this job is its own.
 
 
 def _places_at_lines(journal: bytes) -> Places:
@@ -271,12 +270,12 @@ def _kill_when_over(workload: Callable[[], None], countdown: Countdown) -> int:
         return tree.wait()
 
 
-def _changes(name: str) -> bool:
-    return name.startswith(PREFIX)
-
-
 class _Killed(Exception):
     pass
+
+
+def _changes(name: str) -> bool:
+    return name.startswith(PREFIX)
 
 
 def _kill_at(
@@ -312,7 +311,8 @@ def _at_calls(
 
     Args:
         counts: whether a crash point is a call to be counted, by its name.
-        see: gets of each such call the number of journal lines before it, which one it is since the last line, and its name.
+        see: gets of each such call the number of journal lines before it, which one it is since the last line, and its name;
+            a journal line counts itself.
         before: gets every crash point before it is counted.
     """
     lines = calls = 0

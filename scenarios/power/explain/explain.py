@@ -253,10 +253,9 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
         return Cause(*second_recovery.CAUSE)
     line, item = crash.last_acknowledged
     line -= len(crash.recording.before)
-    known = loss.missing and not any(each.lines < line for each in loss.missing)
-    cause = (
-        cause_of_restart(loss.missing, loss.unsynced, loss.survived) if known and loss.missing else cause_of_restart()
-    )
+    missing = loss.missing or ()
+    unacknowledged = missing if all(each.lines >= line for each in missing) else ()
+    cause = cause_of_restart(unacknowledged, loss.unsynced, loss.survived)
     # After a restart, either what recovery itself wrote is lost, or what it had read.
     if not crash.recording.killed or (loss.gone and min(loss.gone) >= restarted_at(crash.trace)):
         loses = crash.judged.verdict in (Verdict.LOSES, Verdict.HOLE)

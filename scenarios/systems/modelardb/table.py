@@ -119,7 +119,7 @@ def _heal(folder: Path) -> None:
     """Make durable the commits that a start builds upon, without a last one that is torn: the log still has its batches."""
     log = folder / "_delta_log"
     newest = max(log.glob("*.json"))
-    if int(newest.stem) == 0 and not _whole(newest, {"metaData", "protocol"}):
+    if int(newest.stem) == 0 and not all(_whole(newest, {each}) for each in ("protocol", "metaData")):
         shutil.rmtree(folder)  # Its creation was never acknowledged.
         return
     if int(newest.stem) > 0 and not _whole(newest, {"add", "remove"}):
@@ -129,9 +129,9 @@ def _heal(folder: Path) -> None:
         sync(path)
 
 
-def _whole(commit: Path, needed: Collection[str]) -> bool:
+def _whole(commit: Path, any_of: Collection[str]) -> bool:
     try:
         actions = [json.loads(line) for line in commit.read_bytes().splitlines()]
     except ValueError:
         return False
-    return any(set(needed) & set(action) for action in actions)
+    return any(set(any_of) & set(action) for action in actions)

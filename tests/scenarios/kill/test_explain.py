@@ -175,9 +175,14 @@ def tree_of(**files: str) -> Tree:
         ([{"data": "0", "wal": "1"}, {"data": "0"}, {"data": "0", "new": "x"}], "wal removed"),
         ([{"data": "0", "wal": "1"}, {"data": "0", "wal": "1", "lock": "x"}, {"data": "0", "wal": ""}], "wal emptied"),
         ([{"data": "01", "wal": "1", "old": "9"}, {"data": "01"}], ""),
+        ([{"data": "01"}], ""),
+        ([{"data": "0", "wal": "1", "new": "01"}, {"data": "01", "wal": "1"}, {"data": "01"}], ""),
         ([{"data": "0", "wal": "1"}], ""),
     ],
-    ids=["removed", "emptied, after a file was made", "after its content was written elsewhere", "kept"],
+    ids=[
+        *("removed", "emptied, after a file was made", "after its content was written elsewhere"),
+        *("while its content was written elsewhere", "after its content was renamed", "kept"),
+    ],
 )
 def test_what_recovery_takes_away(recovery: list[dict[str, str]], taken: str) -> None:
     """A recovery that removes a file which has what was acknowledged is said to have done so, unless it wrote before."""

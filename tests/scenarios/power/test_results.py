@@ -113,15 +113,15 @@ def test_coverage_in_words(accounts: list[tuple[int, bool]], words: str) -> None
         ((0, 0, 0), ""),
         (
             (3, 13, 0),
-            "restarts: the workload was killed at 3 of 13 places before a sync; a larger --budget and another --seed",
+            "restarts: the workload was killed at 3 of 13 places; a larger --budget and another --seed",
         ),
         (
             (1, 13, 2),
-            "restarts: the workload was killed at 1 of 13 places before a sync; 2 more times it ended before it came",
+            "restarts: the workload was killed at 1 of 13 places; 2 more times it ended before it came",
         ),
         (
             (3, 3, 1),
-            "restarts: the workload was killed at 3 of 3 places before a sync; 1 more time it ended before it came",
+            "restarts: the workload was killed at 3 of 3 places; 1 more time it ended before it came",
         ),
     ],
 )
