@@ -257,7 +257,7 @@ class KillExplainer:
         for before, after in pairwise(trees):
             changes = changes_between(before, after)
             if any(
-                each == f"{name} written" or each.endswith(f" becomes {name}") for each in changes for name in found
+                each == f"{name} written" or f" becomes {name}, " in each for each in changes for name in found
             ):
                 break  # In which order these came is not known.
             taken += [
