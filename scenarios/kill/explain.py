@@ -256,9 +256,7 @@ class KillExplainer:
         trees = [state.tree, *(snapshot.tree for snapshot in self._passed(path))]
         for before, after in pairwise(trees):
             changes = changes_between(before, after)
-            if any(
-                each == f"{name} written" or f" becomes {name}, " in each for each in changes for name in found
-            ):
+            if any(each == f"{name} written" or f" becomes {name}, " in each for each in changes for name in found):
                 break  # In which order these came is not known.
             taken += [
                 each for each in changes if is_loss(each) and any(each.startswith(f"{name} ") for name in changed)

@@ -122,7 +122,7 @@ def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Pl
 
     if _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, is_sync, see):
         return {}
-    return found or _places_at_lines(journal.read_bytes())  # The target may have left anything there; this job is its own.
+    return found or _places_at_lines(journal.read_bytes())  # Anything may be there, as this job is its own.
 
 
 def _places_at_lines(journal: bytes) -> Places:
