@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -46,9 +47,13 @@ def opened_as(descriptor: int) -> Path:
     return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
-def open_files() -> list[Path]:
-    """Return the open files of this process, by their numbers."""
-    return sorted(Path("/proc/self/fd").iterdir())
+def open_files(below: Path) -> list[str]:
+    """Return the files and folders below a folder that this process has open: others may be opened or closed by anyone."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # It was closed meanwhile.
+            found.append(str(descriptor.readlink()))
+    return sorted(path for path in found if path.startswith(f"{below}/") or path == str(below))
 
 
 def at_each_sync(monkeypatch: pytest.MonkeyPatch, look: Callable[[Path], object]) -> None:

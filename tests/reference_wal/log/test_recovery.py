@@ -542,11 +542,11 @@ def test_all_is_durable_before_the_next_segment(case: Case, tmp_path: Path, monk
 @parametrize(kept=KEPT)
 def test_nothing_is_left_behind_the_records(case: Case, tmp_path: Path) -> None:
     """A torn write is cut off before its place is written again, and no file stays open."""
-    folder, files = build(tmp_path, case.files), open_files()
+    folder, files = build(tmp_path, case.files), open_files(tmp_path)
     recovery.apply(folder, recovery.look(folder))
     found = [item for item in recovery.inspect(folder) if item.scan is not None]
     assert [item.path for item in found if item.scan and item.scan.damage] == []
-    assert open_files() == files
+    assert open_files(tmp_path) == files
 
 
 def test_the_disk_is_believed(tmp_path: Path) -> None:

@@ -182,10 +182,10 @@ def test_an_error_half_way_is_taken_up(tmp_path: Path) -> None:
     """The disk refuses the recovery of the last log: the others are closed again, and looking anew recovers all."""
     for table in ("a", "b", "c"):
         fill(tmp_path, table, 5)
-    found, files = look_at_all(tmp_path), open_files()
+    found, files = look_at_all(tmp_path), open_files(tmp_path)
     with faults.scenario("recovery.folder.before_sync=2*off->raise(EIO)"), pytest.raises(OSError):  # EIO has no class
         found.reconcile({})
-    assert open_files() == files
+    assert open_files(tmp_path) == files
     with closing(WriteAheadLog(tmp_path, segment_bytes_max=SEGMENT_BYTES_MAX)) as wal:
         assert {table: wal.log(table).next_id for table in wal.tables} == {"a": 5, "b": 5, "c": 5}
 
@@ -193,10 +193,10 @@ def test_an_error_half_way_is_taken_up(tmp_path: Path) -> None:
 def test_a_segment_that_cannot_be_retired(tmp_path: Path) -> None:
     """The disk refuses to remove a segment whose batches are persisted: the log is closed again, and looking anew goes on."""
     folder = fill(tmp_path, "t", 6)
-    found, files = look(folder), open_files()
+    found, files = look(folder), open_files(tmp_path)
     with faults.scenario("wal.retire.before_unlink=raise(EIO)"), pytest.raises(OSError):  # EIO has no class
         found.reconcile(5)
-    assert open_files() == files
+    assert open_files(tmp_path) == files
     log = look(folder).reconcile(5)
     assert (log.next_id, list(log.unpersisted())) == (6, [])
     log.close()

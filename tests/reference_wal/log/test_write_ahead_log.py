@@ -317,10 +317,10 @@ def test_threads(tmp_path: Path) -> None:
 def test_creation_may_be_tried_again(point: str, tmp_path: Path) -> None:
     """A creation that the disk refused leaves no descriptor open, and the next one of that name goes through."""
     with opened(tmp_path) as wal:
-        before = open_files()
+        before = open_files(tmp_path)
         with faults.scenario(f"{point}=raise(ENOSPC)"), pytest.raises(OSError, match="No space"):
             wal.create_table_log("t", SCHEMA)
-        assert open_files() == before
+        assert open_files(tmp_path) == before
         assert wal.tables == []
         wal.create_table_log("t", SCHEMA)
         assert wal.append("t", batch(0.0)) == 0

@@ -176,14 +176,14 @@ def test_a_file_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def fail(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    before = open_files()
+    before = open_files(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", fail)
         with pytest.raises(OSError, match="output"):
             ActiveSegment.create(tmp_path, 0, encoder, zeros_bytes=0)
         with pytest.raises(OSError, match="output"):
             ActiveSegment.resume(tmp_path / "0-.arrows", encoder.form, len(encoder.header_bytes))
-    assert open_files() == before
+    assert open_files(tmp_path) == before
 
 
 def test_a_file_left_by_an_earlier_attempt(tmp_path: Path) -> None:
