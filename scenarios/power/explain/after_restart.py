@@ -103,13 +103,16 @@ def tried_with_others(
 
     A sync that another broken promise lacks is suspected here only if the trial confirms it.
     """
-    same = [other for other in others if other.finding.id == plain]
-    for some in (others, same):
-        suspected = with_others(told, others_first(plain, recording, told, some))
+
+    def tried(some: Sequence[Suspect]) -> tuple[Explanation, Trial | None]:
+        suspected = with_others(told, some)
         trial = first_that_helps([suspect.remedy for suspect in suspected.cause.every])
-        if trial and trial.helps:
-            break
-    return suspected if trial else told, trial
+        return suspected if trial else told, trial
+
+    every = others_first(plain, recording, told, others)
+    same = others_first(plain, recording, told, [other for other in others if other.finding.id == plain])
+    found = tried(every)
+    return found if same == every or (found[1] and found[1].helps) else tried(same)
 
 
 def is_another(found: Explained, others: Sequence[Explained]) -> tuple[Explained | None, bool]:
